@@ -1,0 +1,92 @@
+"""What an AnnData means in synthome: where counts, labels, splits and provenance live.
+
+=========================  ======================================================================
+``X``                      the values of the stage: as given (cohort) or log expression (prepared)
+``layers["counts"]``       raw integers >= 0, when the scale is counts
+``obs[label_key]``         the class of a sample, under the user's own column name
+``obs["split"]``           ``train`` or ``test``; ``obs["fold_r"]`` the test fold of repeat ``r``
+``obs["library_size"]``    sum of the raw values of a sample over all genes of its source
+``obs["synthetic"]``       True for a row that no patient gave
+``uns["synthome"]``        provenance: label_key, group_key, scale, source, sha256, seed, versions
+=========================  ======================================================================
+"""
+
+import re
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from synthome.errors import InputError
+
+UNS = "synthome"
+COUNTS = "counts"
+SPLIT = "split"
+LIBRARY_SIZE = "library_size"
+SYNTHETIC = "synthetic"
+FOLD_PREFIX = "fold_"
+RESERVED_OBS = re.compile(rf"^({SPLIT}|{LIBRARY_SIZE}|{SYNTHETIC}|{FOLD_PREFIX}\d+)$")
+
+Scale = Literal["counts", "linear", "log"]
+
+
+def provenance(adata: AnnData) -> dict[str, Any]:
+    """A copy of ``uns["synthome"]``; empty when there is none."""
+    return dict(adata.uns.get(UNS, {}))
+
+
+def with_provenance(adata: AnnData, **items: Any) -> AnnData:
+    """A copy of ``adata`` whose provenance holds ``items`` too."""
+    result = adata.copy()
+    result.uns[UNS] = provenance(adata) | items
+    return result
+
+
+def label_key(adata: AnnData) -> str:
+    """Name of the ``obs`` column that holds the class of each sample.
+
+    Raises
+    ------
+    InputError
+        If the cohort carries no label column.
+    """
+    key = str(provenance(adata).get("label_key", ""))
+    if not key or key not in adata.obs:
+        raise InputError(
+            "This step needs a label for each sample, but the cohort has none. Name the column of "
+            "the sample sheet with --params=label=COLUMN; the sheet has: "
+            f"{', '.join(map(str, adata.obs.columns)) or 'no columns'}."
+        )
+    return key
+
+
+def labels(adata: AnnData) -> np.ndarray:
+    """Class of each sample as text, shape (n_obs,)."""
+    return adata.obs[label_key(adata)].astype(str).to_numpy()
+
+
+def group_key(adata: AnnData) -> str | None:
+    """Name of the ``obs`` column whose equal values stay together (patient, donor), if any."""
+    return str(provenance(adata).get("group_key", "")) or None
+
+
+def scale(adata: AnnData) -> Scale:
+    """Scale of the values as given: raw counts, linear (such as TPM), or log expression."""
+    return provenance(adata).get("scale", "counts" if COUNTS in adata.layers else "log")
+
+
+def fold_columns(adata: AnnData) -> list[str]:
+    """The ``obs`` columns that hold test-fold numbers, one per repeat, in order."""
+    found = [c for c in adata.obs.columns if re.fullmatch(rf"{FOLD_PREFIX}\d+", str(c))]
+    return sorted(found, key=lambda name: int(name.removeprefix(FOLD_PREFIX)))
+
+
+def absent() -> AnnData:
+    """The cohort that was not given: no samples, no genes."""
+    return AnnData(np.zeros((0, 0)), obs=pd.DataFrame(), var=pd.DataFrame())
+
+
+def is_absent(adata: AnnData) -> bool:
+    """Whether ``adata`` stands for a cohort that was not given."""
+    return adata.n_obs == 0
