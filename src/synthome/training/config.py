@@ -1,0 +1,44 @@
+"""The choices of a training run; importing this needs no PyTorch."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from synthome.config import Config
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class TrainingConfig(Config):
+    """How a model is fitted; ``patience`` counts epochs without a better validation loss."""
+
+    learning_rate: PositiveFloat = 1e-3
+    max_epochs: PositiveInt = 400
+    batch_size: PositiveInt = 64
+    weight_decay: NonNegativeFloat = 0.0
+    max_grad_norm: PositiveFloat | None = None
+    kl_warmup_epochs: NonNegativeInt = 0
+    schedule: Literal["constant", "plateau", "cosine"] = "constant"
+    plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    plateau_patience: NonNegativeInt = 30
+    validation_fraction: Fraction = 0.0
+    patience: PositiveInt | None = None
+    checkpoint_every: PositiveInt = 25
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+def onto(default: TrainingConfig) -> BeforeValidator:
+    """Lets a mapping change single settings of ``default`` and keep the others."""
+
+    def merge(value: Any) -> Any:
+        return default.model_dump() | value if isinstance(value, dict) else value
+
+    return BeforeValidator(merge)

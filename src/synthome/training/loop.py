@@ -1,0 +1,283 @@
+"""One training loop, in plain PyTorch, for every model of the project.
+
+The data live on the device as whole tensors; a minibatch is an index into them. Losses add up on
+the device and are read once an epoch. A run that was killed goes on from its checkpoint and ends
+with the same weights, to the bit, because the checkpoint holds every state that moves.
+"""
+
+import copy
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from synthome.errors import InputError
+from synthome.progress import progress
+from synthome.rng import seeded
+from synthome.training.config import TrainingConfig
+from synthome.training.device import autocast, pick_device
+
+Epoch = dict[str, float]
+
+
+class Trainable(Protocol):
+    """What a model offers to be trained."""
+
+    def loss(self, *minibatch: Tensor, kl_weight: float) -> dict[str, Tensor]:
+        """Scalars per sample: ``loss`` is minimised, further terms are recorded."""
+        ...
+
+
+class Diverged(RuntimeError):
+    """The training loss is no longer a number."""
+
+
+def fit(
+    model: nn.Module,
+    data: Sequence[Tensor],
+    config: TrainingConfig,
+    *,
+    seed: int,
+    validation: Sequence[Tensor] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoint: Path | None = None,
+    description: str = "training",
+) -> pd.DataFrame:
+    """Train ``model`` in place and return one row per epoch.
+
+    Parameters
+    ----------
+    model
+        A module that is ``Trainable``; it ends on the CPU, in eval mode, with its best weights.
+    data, validation
+        Tensors whose first axis is n_obs; a minibatch takes the same rows of each. With
+        ``validation``, the best epoch is the one with the lowest validation loss, measured with
+        the same noise in every epoch; without, it is the last.
+    seed
+        Of the order of rows and of the noise.
+    on_epoch
+        Receives the row of each epoch as it ends.
+    checkpoint
+        File to resume from, and to write every ``config.checkpoint_every`` epochs; removed when
+        training ends. A checkpoint of other data, settings or seed is ignored.
+
+    Returns
+    -------
+    Columns ``epoch``, ``learning_rate``, ``train_<term>``, ``validation_<term>`` and ``best``,
+    which is true for the epoch whose weights the model has.
+
+    Raises
+    ------
+    Diverged
+        If the loss of an epoch is not finite.
+    InputError
+        If ``config.device`` is not there.
+    """
+    device = pick_device(config.device)
+    model.to(device)
+    rows = [tensor.to(device) for tensor in data]
+    held_out = [tensor.to(device) for tensor in validation] if validation is not None else None
+    with seeded(seed):
+        run = _Run(model, rows, held_out, config, seed)
+        run.resume(checkpoint)
+        with progress(config.max_epochs, description) as epochs:
+            epochs.advance(run.epoch)
+            while not run.finished:
+                row = run.one_epoch()
+                if on_epoch is not None:
+                    on_epoch(row)
+                epochs.advance()
+                epochs.note(f"loss {row.get('validation_loss', row['train_loss']):.4g}")
+                if checkpoint is not None and run.epoch % config.checkpoint_every == 0:
+                    run.save(checkpoint)
+        run.restore_best()
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    model.cpu().eval()
+    history = pd.DataFrame(run.history)
+    history["best"] = history["epoch"] == run.best_epoch
+    return history
+
+
+class _Run:
+    """Everything that moves while a model is trained."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rows: list[Tensor],
+        held_out: list[Tensor] | None,
+        config: TrainingConfig,
+        seed: int,
+    ) -> None:
+        self.model, self.rows, self.held_out = model, rows, held_out
+        self.config, self.seed, self.device = config, seed, rows[0].device
+        self.optimizer = torch.optim.Adam(
+            model.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.scheduler = _scheduler(self.optimizer, config)
+        self.epoch = 0
+        self.history: list[Epoch] = []
+        self.best_epoch, self.best_loss = 0, float("inf")
+        self.best_weights: dict[str, Tensor] = {}
+
+    @property
+    def finished(self) -> bool:
+        patience = self.config.patience
+        tired = (
+            self.held_out is not None
+            and patience is not None
+            and self.epoch - self.best_epoch >= patience
+        )
+        return tired or self.epoch >= self.config.max_epochs
+
+    def one_epoch(self) -> Epoch:
+        """A pass over the training rows, then one over the validation rows."""
+        learning_rate = self.optimizer.param_groups[0]["lr"]
+        kl_weight = min(1.0, (self.epoch + 1) / max(1, self.config.kl_warmup_epochs))
+        terms = self._train(kl_weight)
+        row: Epoch = {"epoch": self.epoch + 1, "learning_rate": learning_rate}
+        row |= {f"train_{name}": value for name, value in terms.items()}
+        if self.held_out is not None:
+            row |= {f"validation_{name}": value for name, value in self._validate().items()}
+        self.epoch += 1
+        self.history.append(row)
+        if not torch.isfinite(torch.tensor(row["train_loss"])):
+            raise Diverged(
+                f"The training loss became {row['train_loss']} in epoch {self.epoch}. A lower "
+                f"learning rate than {learning_rate:g}, or max_grad_norm, usually mends this."
+            )
+        self._note_best(row)
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step(row.get("validation_loss", row["train_loss"]))
+        elif self.scheduler is not None:
+            self.scheduler.step()
+        return row
+
+    def _train(self, kl_weight: float) -> dict[str, float]:
+        self.model.train()
+        n_obs = len(self.rows[0])
+        order = torch.randperm(n_obs, device=self.device)
+        totals: dict[str, Tensor] = {}
+        for index in minibatches(order, self.config.batch_size):
+            minibatch = [tensor[index] for tensor in self.rows]
+            with autocast(self.device, self.config.precision):
+                terms = cast(Trainable, self.model).loss(*minibatch, kl_weight=kl_weight)
+            self.optimizer.zero_grad(set_to_none=True)
+            terms["loss"].backward()
+            if self.config.max_grad_norm is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+            self.optimizer.step()
+            _accumulate(totals, terms, len(index))
+        return {name: value.item() / n_obs for name, value in totals.items()}
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        self.model.eval()
+        held_out = cast(list[Tensor], self.held_out)
+        totals: dict[str, Tensor] = {}
+        with seeded(self.seed):  # the same noise in every epoch: differences are the model's
+            in_order = torch.arange(len(held_out[0]), device=self.device)
+            for index in in_order.split(self.config.batch_size):
+                with autocast(self.device, self.config.precision):
+                    terms = cast(Trainable, self.model).loss(
+                        *(tensor[index] for tensor in held_out), kl_weight=1.0
+                    )
+                _accumulate(totals, terms, len(index))
+        return {name: value.item() / len(held_out[0]) for name, value in totals.items()}
+
+    def _note_best(self, row: Epoch) -> None:
+        if self.held_out is None:
+            self.best_epoch = self.epoch
+        elif row["validation_loss"] < self.best_loss:
+            self.best_epoch, self.best_loss = self.epoch, row["validation_loss"]
+            self.best_weights = copy.deepcopy(self.model.state_dict())
+
+    def restore_best(self) -> None:
+        if self.best_weights:
+            self.model.load_state_dict(self.best_weights)
+
+    def _fingerprint(self) -> str:
+        """Changes when the data, the settings, the seed or the shape of the model change."""
+        sums = [tensor.double().sum().item() for tensor in self.rows]
+        shapes = [tuple(p.shape) for p in self.model.parameters()]
+        return f"{self.config!r} {self.seed} {sums} {[t.shape for t in self.rows]} {shapes}"
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint aside, then put it in place, so that a kill leaves a whole one."""
+        state: dict[str, Any] = {
+            "fingerprint": self._fingerprint(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler is not None else {},
+            "epoch": self.epoch,
+            "history": self.history,
+            "best": (self.best_epoch, self.best_loss, self.best_weights),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            torch.save(state, aside)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def resume(self, path: Path | None) -> None:
+        """Take up the states of a checkpoint of this very run, if there is one."""
+        if path is None or not path.exists():
+            return
+        try:
+            state = torch.load(path, weights_only=True, map_location=self.device)
+        except Exception as error:
+            raise InputError(
+                f"The checkpoint {path} cannot be read ({type(error).__name__}). Delete it to "
+                "train from the start."
+            ) from error
+        if state.get("fingerprint") != self._fingerprint():
+            return
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self.epoch, self.history = state["epoch"], state["history"]
+        self.best_epoch, self.best_loss, self.best_weights = state["best"]
+        torch.set_rng_state(state["rng"].cpu())
+        if state["cuda_rng"]:
+            torch.cuda.set_rng_state_all([rng.cpu() for rng in state["cuda_rng"]])
+
+
+def minibatches(order: Tensor, batch_size: int) -> list[Tensor]:
+    """Split ``order`` into minibatches; a last one of a single row joins the one before it.
+
+    Batch normalisation has no variance of one row.
+    """
+    parts = list(order.split(batch_size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
+def _accumulate(totals: dict[str, Tensor], terms: dict[str, Tensor], n_obs: int) -> None:
+    for name, value in terms.items():
+        totals[name] = totals.get(name, 0.0) + value.detach() * n_obs
+
+
+def _scheduler(
+    optimizer: torch.optim.Optimizer, config: TrainingConfig
+) -> torch.optim.lr_scheduler.LRScheduler | torch.optim.lr_scheduler.ReduceLROnPlateau | None:
+    if config.schedule == "plateau":
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=config.plateau_factor, patience=config.plateau_patience
+        )
+    if config.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.max_epochs)
+    return None

@@ -1,0 +1,229 @@
+"""The one training loop: best weights, reproducibility, resumption."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from synthome.errors import InputError
+from synthome.training import loop
+from synthome.training.config import TrainingConfig
+from synthome.training.loop import Diverged, fit, minibatches
+
+
+class Line(nn.Module):
+    """Least squares with dropout noise, so that the random state matters."""
+
+    def __init__(self, n_in: int = 3) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_in, 1)
+
+    def loss(self, x: Tensor, y: Tensor, kl_weight: float = 1.0) -> dict[str, Tensor]:
+        noisy = nn.functional.dropout(x, 0.02, training=self.training)
+        error = (self.linear(noisy).squeeze(1) - y).square().mean()
+        return {"loss": error, "kl_weight": torch.tensor(kl_weight)}
+
+
+def data(n_obs: int = 50, seed: int = 0) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(seed)
+    x = torch.randn(n_obs, 3)
+    return x, x @ torch.tensor([1.0, -2.0, 0.5]) + 0.1 * torch.randn(n_obs)
+
+
+def line(n_in: int = 3) -> Line:
+    torch.manual_seed(1)
+    return Line(n_in)
+
+
+def weights(model: nn.Module) -> np.ndarray:
+    return torch.cat([p.detach().flatten() for p in model.parameters()]).numpy()
+
+
+CONFIG = TrainingConfig(learning_rate=0.02, max_epochs=40, batch_size=16)
+
+
+def test_training_finds_the_line():
+    model = line()
+    fit(model, data(), CONFIG.model_copy(update={"max_epochs": 300}), seed=0)
+    np.testing.assert_allclose(weights(model)[:3], [1.0, -2.0, 0.5], atol=0.15)
+
+
+def test_same_seed_same_weights_to_the_bit():
+    first, second, other = line(), line(), line()
+    fit(first, data(), CONFIG, seed=3)
+    fit(second, data(), CONFIG, seed=3)
+    fit(other, data(), CONFIG, seed=4)
+    np.testing.assert_array_equal(weights(first), weights(second))
+    assert not np.array_equal(weights(first), weights(other))
+
+
+def test_the_random_state_of_the_caller_is_left_alone():
+    torch.manual_seed(11)
+    expected = torch.randn(3)
+    model, rows = line(), data()
+    torch.manual_seed(11)
+    fit(model, rows, CONFIG, seed=0)
+    torch.testing.assert_close(torch.randn(3), expected, rtol=0, atol=0)
+
+
+class Overshoot(nn.Module):
+    """Training pulls the weight to 10; validation is best when it passes 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def loss(self, target: Tensor, kl_weight: float = 1.0) -> dict[str, Tensor]:
+        return {"loss": (self.weight - target).square().mean()}
+
+
+def test_best_weights_are_truly_restored():
+    """Trained past the optimum, the model has the weights of the best epoch, not of the last."""
+    config = TrainingConfig(learning_rate=0.1, max_epochs=60, batch_size=8)
+    model, seen = Overshoot(), []
+    history = fit(
+        model,
+        [torch.full((8,), 10.0)],
+        config,
+        seed=0,
+        validation=[torch.full((4,), 1.0)],
+        on_epoch=lambda row: seen.append((row["validation_loss"], model.weight.item())),
+    )
+    best_loss, best_weight = min(seen)
+    assert model.weight.item() == best_weight
+    assert model.weight.item() != seen[-1][1]
+    assert best_loss < seen[-1][0]
+    assert history.loc[history["best"], "validation_loss"].item() == best_loss
+
+
+def test_patience_ends_training():
+    config = TrainingConfig(learning_rate=0.1, max_epochs=500, batch_size=8, patience=7)
+    history = fit(
+        Overshoot(), [torch.full((8,), 10.0)], config, seed=0, validation=[torch.full((4,), 1.0)]
+    )
+    best = history.loc[history["best"], "epoch"].item()
+    assert history["epoch"].iloc[-1] == best + 7
+
+
+class Killed(Exception):
+    """Stands for the signal that ends a process."""
+
+
+@pytest.mark.parametrize("schedule", ["constant", "plateau", "cosine"])
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path, schedule):
+    """To the bit: optimizer, schedule, noise, order of rows and best weights all come back."""
+    config = CONFIG.model_copy(update={"schedule": schedule, "checkpoint_every": 10})
+    x, y = data()
+    validation = data(20, seed=5)
+    whole = line()
+    expected = fit(whole, (x, y), config, seed=0, validation=validation)
+
+    def kill(row: dict[str, float]) -> None:
+        if row["epoch"] == 27:
+            raise Killed
+
+    checkpoint, model = tmp_path / "checkpoint.pt", line()
+    with pytest.raises(Killed):
+        fit(
+            model,
+            (x, y),
+            config,
+            seed=0,
+            validation=validation,
+            on_epoch=kill,
+            checkpoint=checkpoint,
+        )
+    assert checkpoint.exists()
+    fresh, epochs = line(), []
+    history = fit(
+        fresh,
+        (x, y),
+        config,
+        seed=0,
+        validation=validation,
+        on_epoch=lambda row: epochs.append(row["epoch"]),
+        checkpoint=checkpoint,
+    )
+    assert epochs[0] == 21
+    np.testing.assert_array_equal(weights(fresh), weights(whole))
+    pd.testing.assert_frame_equal(history, expected)
+    assert not checkpoint.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_other_data_is_ignored(tmp_path):
+    checkpoint = tmp_path / "checkpoint.pt"
+    config = CONFIG.model_copy(update={"checkpoint_every": 5})
+
+    def kill(row: dict[str, float]) -> None:
+        if row["epoch"] == 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(line(), data(), config, seed=0, on_epoch=kill, checkpoint=checkpoint)
+    other, expected = line(), line()
+    fit(other, data(seed=9), config, seed=0, checkpoint=checkpoint)
+    fit(expected, data(seed=9), config, seed=0)
+    np.testing.assert_array_equal(weights(other), weights(expected))
+
+
+def test_a_damaged_checkpoint_says_so(tmp_path):
+    checkpoint = tmp_path / "checkpoint.pt"
+    checkpoint.write_bytes(b"half a file")
+    with pytest.raises(InputError, match="cannot be read.*Delete it"):
+        fit(line(), data(), CONFIG, seed=0, checkpoint=checkpoint)
+
+
+def test_a_loss_that_is_no_number_stops():
+    x, y = data()
+    with pytest.raises(Diverged, match="epoch 1"):
+        fit(line(), (x * torch.inf, y), CONFIG, seed=0)
+
+
+def test_kl_weight_warms_up():
+    config = CONFIG.model_copy(update={"kl_warmup_epochs": 4, "max_epochs": 6})
+    history = fit(line(), data(), config, seed=0)
+    np.testing.assert_allclose(history["train_kl_weight"], [0.25, 0.5, 0.75, 1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("n_obs", "sizes"), [(32, [16, 16]), (33, [16, 17]), (1, [1]), (34, [16, 16, 2])]
+)
+def test_no_minibatch_of_one_row(n_obs, sizes):
+    assert [len(part) for part in minibatches(torch.arange(n_obs), 16)] == sizes
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU that is asked for")
+def test_cuda_that_is_absent_is_said_so():
+    with pytest.raises(InputError, match="no CUDA device"):
+        fit(line(), data(), CONFIG.model_copy(update={"device": "cuda"}), seed=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_trains_to_the_same_loss():
+    """bf16 on the GPU and fp32 on the CPU end close to each other."""
+    on_cpu = fit(line(), data(), CONFIG.model_copy(update={"device": "cpu"}), seed=0)
+    on_gpu = fit(line(), data(), CONFIG.model_copy(update={"device": "cuda"}), seed=0)
+    assert on_gpu["train_loss"].iloc[-1] == pytest.approx(on_cpu["train_loss"].iloc[-1], abs=0.3)
+
+
+def test_checkpoints_replace_each_other_whole(tmp_path, monkeypatch):
+    """A write that fails leaves the earlier checkpoint as it was."""
+    checkpoint = tmp_path / "checkpoint.pt"
+    config = CONFIG.model_copy(update={"checkpoint_every": 5})
+    saves, torch_save = [], torch.save
+
+    def full_disk(state, path):
+        saves.append(path)
+        if len(saves) == 2:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        torch_save(state, path)
+
+    monkeypatch.setattr(loop.torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        fit(line(), data(), config, seed=0, checkpoint=checkpoint)
+    assert torch.load(checkpoint, weights_only=True)["epoch"] == 5
+    assert list(tmp_path.iterdir()) == [checkpoint]
