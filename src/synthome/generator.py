@@ -23,9 +23,7 @@ class Generator(Protocol):
         """Learn from ``train`` alone: ``X`` is log expression, (n_obs, n_vars)."""
         ...
 
-    def sample(
-        self, n_obs: int, labels: Sequence[str] | None, rng: np.random.Generator
-    ) -> AnnData:
+    def sample(self, n_obs: int, labels: Sequence[str] | None, rng: np.random.Generator) -> AnnData:
         """Draw ``n_obs`` samples; ``labels=None`` follows the training class proportions."""
         ...
 

@@ -1,0 +1,77 @@
+"""Generators by name: made from their settings, or rebuilt from what they wrote down.
+
+A model is imported when it is asked for, so that naming one costs no PyTorch.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+
+from synthome.config import Config
+from synthome.errors import InputError
+from synthome.generator import Generator
+from synthome.state_file import State, read_state
+
+_GENERATORS = {  # name -> (class, its config)
+    "rare_vae": "synthome.models.rare_vae:RareVAEGenerator:RareVAEConfig",
+    "published_vae": "synthome.models.published_vae:PublishedVAEGenerator:PublishedVAEConfig",
+}
+
+
+def _classes(name: str) -> tuple[Any, Any]:
+    if name not in _GENERATORS:
+        raise InputError(
+            f"There is no generator called {name!r}; there are: {', '.join(_GENERATORS)}."
+        )
+    module, generator, config = _GENERATORS[name].split(":")
+    loaded = import_module(module)
+    return getattr(loaded, generator), getattr(loaded, config)
+
+
+class Architecture(Config):
+    """A generator by name, and the options of its own config class."""
+
+    generator: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class GeneratorSettings(Config):
+    """Which architecture of a system is used, and the options of each.
+
+    The options of the chosen one are checked as soon as the parameters are read.
+    """
+
+    architecture: str
+    seed: NonNegativeInt = 0
+    architectures: dict[str, Architecture]
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        if self.architecture not in self.architectures:
+            raise ValueError(
+                f"there is no architecture {self.architecture!r}; there are: "
+                f"{', '.join(self.architectures)}"
+            )
+        self.build()
+        return self
+
+    def build(self, seed: int | None = None, temperature: PositiveFloat | None = None) -> Generator:
+        """An unfitted generator; ``seed`` and ``temperature`` override the settings."""
+        chosen = self.architectures[self.architecture]
+        generator, config = _classes(chosen.generator)
+        overrides = {} if temperature is None else {"temperature": temperature}
+        options = config.model_validate({**chosen.options, **overrides})
+        return generator(options, seed=self.seed if seed is None else seed)
+
+
+def from_state(state: State) -> Generator:
+    """The fitted generator that wrote ``state``."""
+    arrays, facts = state
+    return _classes(facts["generator"])[0].from_state(arrays, facts)
+
+
+def load_generator(path: str | Path) -> Generator:
+    """The fitted generator in a weights file."""
+    return from_state(read_state(Path(path)))
