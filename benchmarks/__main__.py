@@ -1,0 +1,22 @@
+"""`python -m benchmarks [--gpu] [NAME ...]`: run the benchmarks and write their results."""
+
+import argparse
+from importlib import import_module
+
+CPU = ("published_vae_epoch", "kedro_overhead")
+GPU = ("published_vae_epoch",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(CPU)}; all by default")
+    parser.add_argument("--gpu", action="store_true", help="those that a GPU changes, on the GPU")
+    arguments = parser.parse_args()
+    for name in arguments.names or (GPU if arguments.gpu else CPU):
+        result = import_module(f"benchmarks.{name}").run("cuda" if arguments.gpu else "cpu")
+        result.write()
+        print(f"{name}: ratio {result.ratios} (reference over ours)")
+
+
+if __name__ == "__main__":
+    main()
