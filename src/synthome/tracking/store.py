@@ -1,0 +1,258 @@
+"""The one module that talks to MLflow; importing it imports MLflow (two seconds)."""
+
+import json
+import logging
+import os
+import re
+import socket
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+# MLflow reads these while it is imported. A setting of the user comes first.
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # its migrations and greetings
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # a dead server costs seconds, not minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+for _key, _value in _SETTINGS.items():
+    os.environ.setdefault(_key, _value)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+import mlflow  # noqa: E402  (the environment comes first)
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import (  # noqa: E402
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    RunTag,
+)
+from mlflow.exceptions import MlflowException  # noqa: E402
+
+from synthome.errors import InputError  # noqa: E402
+from synthome.tracking.config import SWITCH  # noqa: E402
+from synthome.tracking.records import (  # noqa: E402
+    Artifact,
+    GeneratorModel,
+    Input,
+    Metrics,
+    Params,
+    Record,
+    Tags,
+    Text,
+)
+
+T = TypeVar("T")
+
+LOGGER = logging.getLogger(__name__)
+MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100  # of one request
+MAX_PARAM, MAX_TAG = 6000, 8000  # characters of one value
+PROBE_SECONDS = 5.0
+
+
+class TrackedRun:
+    """One MLflow run; every call names the run, so that any thread may write."""
+
+    def __init__(self, client: MlflowClient, run_id: str, experiment_id: str) -> None:
+        self.client = client
+        self.run_id = run_id
+        self.experiment_id = experiment_id
+        self._models: dict[str, str] = {}  # system -> id of its logged model
+        self._warned = False
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Send records. What cannot be sent is told once, and never stops the run."""
+        for record in records:
+            try:
+                self._write_one(record)
+            except Exception as error:
+                level = logging.DEBUG if self._warned else logging.WARNING
+                LOGGER.log(
+                    level,
+                    "Part of this run could not be tracked in MLflow (%s: %s). The run goes on; "
+                    "its outputs on disk are complete.",
+                    type(record).__name__.lower(),
+                    _first_line(error),
+                )
+                self._warned = True
+
+    def close(self, status: str) -> None:
+        """End the run as FINISHED, FAILED or KILLED."""
+        try:
+            self.client.set_terminated(self.run_id, status)
+        except Exception as error:
+            LOGGER.warning("MLflow could not be told that the run ended: %s", _first_line(error))
+
+    def _write_one(self, record: Record) -> None:
+        match record:
+            case Params():
+                self._write_params(record.values)
+            case Tags():
+                tags = [RunTag(key, value[:MAX_TAG]) for key, value in record.values.items()]
+                for some in _batches(tags, MAX_TAGS):
+                    self.client.log_batch(self.run_id, tags=some)
+            case Metrics():
+                self._write_metrics(record)
+            case Artifact() if Path(record.path).is_dir():
+                folder = "/".join(filter(None, (record.folder, Path(record.path).name)))
+                self.client.log_artifacts(self.run_id, record.path, folder)
+            case Artifact():
+                self.client.log_artifact(self.run_id, record.path, record.folder or None)
+            case Text():
+                self.client.log_text(self.run_id, record.text, record.name)
+            case Input():
+                self._write_input(record)
+            case GeneratorModel():
+                from synthome.tracking.model import log_generator
+
+                self._models[record.system] = log_generator(
+                    self.client, self.run_id, self.experiment_id, Path(record.path), record.name
+                )
+
+    def _write_params(self, values: Mapping[str, str]) -> None:
+        params = []
+        for key, value in values.items():
+            if len(value) > MAX_PARAM:
+                name = f"parameters/{re.sub(r'[^0-9A-Za-z_.-]', '_', key)}.txt"
+                self.client.log_text(self.run_id, value, name)
+                value = f"see artifact {name}"
+            params.append(Param(key, value))
+        for some in _batches(params, MAX_PARAMS):
+            self.client.log_batch(self.run_id, params=some)
+
+    def _write_metrics(self, record: Metrics) -> None:
+        now, model = int(time.time() * 1000), self._models.get(record.system)
+        metrics = [
+            Metric(key, value, now, step, model_id=model) for key, value, step in record.points
+        ]
+        for some in _batches(metrics, MAX_METRICS):
+            self.client.log_batch(self.run_id, metrics=some)
+
+    def _write_input(self, record: Input) -> None:
+        columns = [{"name": name, "type": kind} for name, kind in record.columns.items()]
+        dataset = Dataset(
+            name=record.name,
+            digest=record.digest,
+            source_type="local",
+            source=json.dumps({"uri": record.source}),
+            schema=json.dumps({"mlflow_colspec": columns}) if columns else None,
+            profile=json.dumps(record.profile, default=str),
+        )
+        context = InputTag("mlflow.data.context", "input")
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
+
+
+def open_run(
+    uri: str, experiment: str, artifacts: Path, name: str, tags: Mapping[str, str]
+) -> TrackedRun:
+    """Start a run, and the experiment when it is new.
+
+    Parameters
+    ----------
+    uri
+        Address of the store.
+    experiment
+        Its name.
+    artifacts
+        Folder for the files of a new experiment in a local store; a server knows its own.
+    name, tags
+        Of the run.
+
+    Raises
+    ------
+    InputError
+        If the store does not answer or refuses: better now than after hours of training.
+    """
+    _probe(uri)
+    mlflow.set_tracking_uri(uri)  # code of a node that calls MLflow itself meets the same store
+    try:
+        client = MlflowClient(uri)
+        experiment_id = _experiment(client, uri, experiment, artifacts)
+        short = {key: value[:MAX_TAG] for key, value in tags.items()}
+        run = client.create_run(experiment_id, run_name=name, tags=short)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"MLflow at {_without_password(uri)} cannot be used: {_first_line(error)} {_ways_out()}"
+        ) from error
+    return TrackedRun(client, run.info.run_id, experiment_id)
+
+
+def _experiment(client: MlflowClient, uri: str, name: str, artifacts: Path) -> str:
+    for _attempt in range(2):
+        found = client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            raise InputError(
+                f"The MLflow experiment {name!r} was deleted. Restore it with `mlflow experiments "
+                f"restore --experiment-id {found.experiment_id}`, or choose another name with "
+                "MLFLOW_EXPERIMENT_NAME or in conf/base/mlflow.yml."
+            )
+        if found is not None:
+            return found.experiment_id
+        location = None if _is_server(uri) else artifacts.absolute().as_uri()
+        try:
+            return client.create_experiment(name, artifact_location=location)
+        except MlflowException:  # another run made it a moment ago
+            continue
+    raise InputError(f"The MLflow experiment {name!r} can be neither found nor created.")
+
+
+def _probe(uri: str) -> None:
+    """Knock at the door of a server, so that a dead one is told at once."""
+    if not _is_server(uri):
+        return
+    parts = urlsplit(uri)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=PROBE_SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"The MLflow server {_without_password(uri)} does not answer "
+            f"({error.strerror or error}). {_ways_out()}"
+        ) from error
+
+
+def _ways_out() -> str:
+    return (
+        "Start it, or unset MLFLOW_TRACKING_URI (and tracking_uri in mlflow.yml) to track in a "
+        f"local file, or run without tracking: {SWITCH}=off."
+    )
+
+
+def _is_server(uri: str) -> bool:
+    return urlsplit(uri).scheme in {"http", "https"}
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return _without_password(text[0] if text else type(error).__name__)[:300]
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what MLflow prints while it saves a model: advice to its author, not to users."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="mlflow")
+        warnings.filterwarnings("ignore", category=UserWarning, message=".*[Ii]nput example")
+        yield
