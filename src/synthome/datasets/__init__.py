@@ -1,0 +1,33 @@
+"""Kedro datasets: how each kind of thing is read, written and previewed.
+
+Everything that is written is written whole or not at all (``AtomicDataset``). Modules here are
+imported whenever a catalog is read, so heavy libraries are imported when data are.
+"""
+
+from synthome.datasets.adata import AnnDataDataset
+from synthome.datasets.base import AtomicDataset
+from synthome.datasets.cohorts import (
+    CohortFolderDataset,
+    GEODataset,
+    H5ADCohortDataset,
+    SimulatedCohortDataset,
+)
+from synthome.datasets.documents import FigureDataset, HTMLDataset, JSONDataset
+from synthome.datasets.state import StateDataset
+from synthome.datasets.table import TableDataset
+from synthome.datasets.versions import prune_versions
+
+__all__ = [
+    "AnnDataDataset",
+    "AtomicDataset",
+    "CohortFolderDataset",
+    "FigureDataset",
+    "GEODataset",
+    "H5ADCohortDataset",
+    "HTMLDataset",
+    "JSONDataset",
+    "SimulatedCohortDataset",
+    "StateDataset",
+    "TableDataset",
+    "prune_versions",
+]

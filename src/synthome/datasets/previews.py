@@ -1,0 +1,69 @@
+"""What Kedro-Viz shows of data: small tables of plain values, without anyone's identity.
+
+Kedro-Viz looks for a method ``preview`` whose return annotation is named exactly so.
+"""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from kedro_datasets._typing import TablePreview
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = Any
+
+MOST_SHOWN = 6  # values of a column that are listed
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON has it: NumPy numbers become numbers, what is not finite becomes None."""
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset) or getattr(value, "ndim", 0) > 0:
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def table_preview(columns: list[str], rows: list[list[Any]]) -> TablePreview:
+    """A table for Kedro-Viz."""
+    data = [["" if (v := plain(cell)) is None else v for cell in row] for row in rows]
+    return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": data})
+
+
+def summary_of(obs: "pd.DataFrame") -> list[list[Any]]:
+    """One row per column of a sheet: its kind, and its values when they are few.
+
+    A column in which nearly every value is another one may hold identities: it is only counted.
+    """
+    rows = []
+    for name in obs.columns:
+        column = obs[name]
+        given = column.dropna()
+        sizes = given.astype(str).value_counts()
+        numeric = given.dtype.kind in "iufc"
+        if numeric and len(sizes) > MOST_SHOWN:
+            content = f"{given.min():g} to {given.max():g}, median {given.median():g}"
+        elif len(sizes) > max(20, len(given) / 3):
+            content = f"{len(sizes):,} different values"
+        else:
+            shown = [f"{value}: {size:,}" for value, size in sizes.iloc[:MOST_SHOWN].items()]
+            more = f", and {len(sizes) - MOST_SHOWN} more" if len(sizes) > MOST_SHOWN else ""
+            content = ", ".join(shown) + more
+        kind = "numbers" if numeric else "text" if given.dtype.kind == "O" else str(given.dtype)
+        rows.append([str(name), kind, content, int(column.isna().sum())])
+    return rows
+
+
+def cohort_preview(n_obs: int, n_vars: int, holds: str, obs: "pd.DataFrame") -> TablePreview:
+    """A cohort: its size, what it holds, then the columns of its sheet."""
+    size = [f"{n_obs:,} samples", f"{n_vars:,} genes" if n_vars else "", holds, ""]
+    return table_preview(["column", "kind", "values", "missing"], [size, *summary_of(obs)])

@@ -1,0 +1,75 @@
+"""The choices a person has when a cohort is read."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, PositiveInt
+
+from synthome.config import Config
+
+
+def split_list(value: str | list[str] | None) -> list[str]:
+    """Names given on the command line, where Kedro splits at commas: ``batch+sex`` is two.
+
+    A list (from YAML) passes unchanged; nothing at all is an empty list.
+    """
+    if value is None:
+        return []
+    names = value.split("+") if isinstance(value, str) else value
+    return [str(name).strip() for name in names if str(name).strip()]
+
+
+def _name(value: Any) -> Any:
+    """A column name: numbers from the command line become text, nothing becomes None."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    return str(value).strip() if isinstance(value, str | int | float) else value
+
+
+ColumnName = Annotated[str | None, BeforeValidator(_name)]
+
+
+class IngestionConfig(Config):
+    """How to read a cohort: which column is what, and on which scale the values are.
+
+    Parameters
+    ----------
+    label
+        Column of the sample sheet that holds the class of each sample. Without it, the label that
+        the source itself names is used (a simulated cohort does).
+    group
+        Column whose equal values (patient, donor, twin pair) stay on one side of every split.
+    where
+        Column of true and false: only the rows that are true are kept.
+    scale
+        ``auto`` measures it. ``counts`` are raw integers, ``linear`` is TPM, CPM or an intensity,
+        ``log`` is any logarithm of expression, also centred.
+    keep_unlabelled
+        Keep samples without a label, with ``""`` as their class.
+    min_per_class
+        The smallest class that can be learnt from and tested on.
+    round_counts
+        Round expected counts (RSEM, salmon, kallisto) to integers; only with ``scale: counts``.
+    negatives
+        What to do with negative linear values, as background-subtracted microarrays have them:
+        ``refuse``, or ``noise`` to leave them to preprocessing, which raises what lies below the
+        noise of the training rows to it.
+    floor
+        Raise smaller linear values to this one: another cure (100 for the leukaemia arrays in
+        Dudoit et al. 2002, doi:10.1198/016214502753479248).
+    offset
+        Add this to linear values; the result must not be negative.
+    drop_constant_genes
+        Leave out genes with the same value in every sample: nothing can be learnt of them.
+    """
+
+    label: ColumnName = None
+    group: ColumnName = None
+    where: ColumnName = None
+    scale: Literal["auto", "counts", "linear", "log"] = "auto"
+    keep_unlabelled: bool = False
+    min_per_class: PositiveInt = 3
+    round_counts: bool = False
+    negatives: Literal["refuse", "noise"] = "refuse"
+    floor: float | None = None
+    offset: float | None = None
+    drop_constant_genes: bool = True
