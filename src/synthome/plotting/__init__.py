@@ -1,0 +1,1 @@
+"""Figures: data frames and AnnData in, one matplotlib ``Figure`` out, no global state."""

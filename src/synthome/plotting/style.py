@@ -1,0 +1,125 @@
+"""The one house style: who has which colour and marker, and how a figure is made and saved.
+
+Colours are those of Okabe and Ito, told apart under the common forms of colour blindness; each
+role has a marker of its own as well, so that nothing rests on colour alone.
+
+Okabe M, Ito K (2008), Color Universal Design, https://jfly.uni-koeln.de/color/
+"""
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Literal, ParamSpec, TypeVar
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+REAL = "#0072B2"  # blue
+SYNTHETIC = "#D55E00"  # vermillion; also "this generator" among floor, ceiling and cheat
+FLOOR = "#7A7A7A"  # grey
+CEILING = "#009E73"  # bluish green
+CHEAT = "#AA4499"  # reddish purple, darkened from Okabe-Ito's to be read as thin strokes
+INK = "#1F2933"
+MUTED = "#5F6B76"
+FAINT = "#E4E7EB"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "*")  # one per class of samples
+
+WIDTH = 8.0  # inches; with DPI, 1440 pixels
+DPI = 180
+
+_RC: dict[Any, Any] = {
+    "font.family": ["DejaVu Sans"],  # ships with matplotlib: same glyphs on every machine
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": False,
+    "axes.unicode_minus": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@contextmanager
+def _house_style() -> Iterator[None]:
+    with matplotlib.rc_context(_RC):
+        yield
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Run a drawing function in the house style; matplotlib's own settings stay as they were."""
+
+    @wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _house_style():
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """Make an empty figure, in inches, that belongs to no window and no pyplot state."""
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def add_grid(ax: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
+    """Faint lines behind the data, no tick marks."""
+    ax.grid(True, axis=axis)
+    ax.tick_params(length=0)
+
+
+def as_plain_text(texts: Iterable[Text]) -> None:
+    """Show names from outside as they are: a class called ``$x$`` is no formula."""
+    for text in texts:
+        text.set_parse_math(False)
+
+
+def add_note(ax: Axes, text: str, x: float = 0.04, y: float = 0.96) -> None:
+    """Write a few lines of numbers in a corner (axes coordinates), readable over points."""
+    ax.text(
+        x,
+        y,
+        text,
+        transform=ax.transAxes,
+        va="top" if y > 0.5 else "bottom",
+        ha="left" if x < 0.5 else "right",
+        linespacing=1.5,
+        bbox={"boxstyle": "round,pad=0.4", "fc": "white", "ec": FAINT, "alpha": 0.92},
+    )
+
+
+def png_bytes(figure: Figure, dpi: int = DPI) -> bytes:
+    """Encode the figure as PNG: the same bytes whenever the same figure is drawn."""
+    buffer = io.BytesIO()
+    with _house_style():
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
