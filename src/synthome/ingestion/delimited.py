@@ -167,6 +167,7 @@ def _read(
             na_values=[] if text else {i: list(MISSING) for i in range(1, width)},
             low_memory=False,
             skipinitialspace=True,
+            float_precision="round_trip",  # pandas is otherwise off in the last digit
         )
     except (pd.errors.ParserError, csv.Error) as error:
         place = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))

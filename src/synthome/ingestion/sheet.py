@@ -81,7 +81,7 @@ def _id(value: object) -> str:
     elif isinstance(value, float | np.floating):
         text = str(int(value)) if np.isfinite(value) and value == int(value) else str(value)
     else:
-        text = str(value)
+        text = "" if value is None or value is pd.NA else str(value)
     return "" if len(text) < 14 and text.lower() in NOT_GIVEN else text
 
 

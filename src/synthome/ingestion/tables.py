@@ -192,8 +192,9 @@ def _genes_as_rows(
     if has_own_index(expression):
         names, place = expression.index, None
     else:
-        whole = [i for i in others if pd.api.types.is_integer_dtype(expression.dtypes.iloc[i])]
-        place = next(iter(textual + whole), None)
+        names_like = [i for i in textual if expression.iloc[:, i].nunique() > len(expression) / 2]
+        whole = [i for i in others if expression.dtypes.iloc[i].kind in "Oiu"]  # Entrez ids
+        place = next(iter(names_like + textual + whole), None)
         if place is None:
             raise InputError(
                 f"{path} has a column for each sample but none with gene names. Add a first column "
@@ -242,4 +243,4 @@ def _is_text(column: pd.Series) -> bool:
     given = column.dropna()
     if given.empty:
         return False
-    return pd.to_numeric(given.astype(str), errors="coerce").isna().mean() > 0.5
+    return bool(pd.to_numeric(given.astype(str), errors="coerce").isna().mean() > 0.5)
