@@ -1,0 +1,1 @@
+"""Splits, gene selection and scales: fitted on training rows alone, and invertible."""
