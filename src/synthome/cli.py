@@ -232,7 +232,7 @@ def _explain_parameters(error: Exception, options: Mapping[str, Any]) -> str:
         try:
             model.model_validate(value)
         except ValidationError as invalid:
-            problems += validation_problems(invalid, path)
+            problems += validation_problems(invalid, path, value, model)
     return "\n".join(problems) or str(error)
 
 

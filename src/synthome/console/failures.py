@@ -77,49 +77,80 @@ def _explain_os(error: OSError) -> str | None:
     return None
 
 
-def validation_problems(error: ValidationError, path: str) -> list[str]:
+def validation_problems(
+    error: ValidationError, path: str, given: Any = None, model: type[BaseModel] | None = None
+) -> list[str]:
     """Sentences, one for each wrong field: its full path, the value, what is allowed.
 
-    ``path`` is that of the block which was checked, such as ``rare_vae.training``.
+    Parameters
+    ----------
+    error
+        What pydantic said.
+    path
+        Dotted path of the block that was checked, such as ``rare_vae.training``.
+    given
+        The block as it was written. When a validator builds a second config from a part of it,
+        pydantic tells the place inside that part alone; here the whole place is found again.
+    model
+        The config class of the block, whose fields are offered; else the class that the error
+        names, when only one has that name.
     """
-    problems: list[str] = []
-    for item in error.errors(include_url=False):
-        inner = item.get("ctx", {}).get("error")
-        if isinstance(inner, ValidationError):  # a validator that built another config
-            problems += validation_problems(inner, _join(path, item["loc"]))
-        else:
-            problems.append(_problem(item, path, _config_class(error.title)))
-    return problems
+    if model is None:
+        called = [found for found in _config_classes() if found.__name__ == error.title]
+        model = called[0] if len(called) == 1 else None
+    return [_problem(item, path, given, model) for item in error.errors(include_url=False)]
 
 
-def _problem(item: Mapping[str, Any], path: str, model: type[BaseModel] | None) -> str:
-    where = _join(path, item["loc"])
+def _problem(item: Mapping[str, Any], path: str, given: Any, model: type[BaseModel] | None) -> str:
+    inside, location = _locate(given, item["loc"])
+    where = ".".join(map(str, [*([path] if path else []), *inside, *location]))
     if item["type"] == "extra_forbidden":
-        known = list(_fields(model, item["loc"][:-1]))
-        unknown = str(item["loc"][-1])
+        found = _class_of(_at(given, inside), location) if inside else model
+        known = _fields(found, location[:-1])
         names = f" There are: {', '.join(known)}." if known else ""
-        return f"Unknown parameter {where!r}.{nearest(unknown, known)}{names}"
+        return f"Unknown parameter {where!r}.{nearest(str(location[-1]), known)}{names}"
     if item["type"] == "missing":
         return f"Parameter {where!r} is missing: give it a value in the parameters file."
     reason = item["msg"].removeprefix("Value error, ").rstrip(".")
-    if isinstance(item["input"], Mapping):
+    if isinstance(item["input"], (Mapping, BaseModel)):
         return f"Parameter {where!r} is not valid: {reason}."
     return f"Parameter {where!r} is {item['input']!r}: {reason[:1].lower()}{reason[1:]}."
 
 
-def _join(path: str, location: tuple[Any, ...]) -> str:
-    return ".".join([path, *map(str, location)] if path else map(str, location))
+def _locate(given: Any, location: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Find the block of ``given`` that holds ``location``: its path, and the location in it."""
+    for inside in ((), *_blocks(given)) if location else ():
+        if _at(given, (*inside, *location)) is not None:
+            return inside, location
+    return (), location
 
 
-def _config_class(title: str) -> type[BaseModel] | None:
-    """Find the config class that pydantic names in its error, to offer its fields."""
+def _blocks(given: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    for key, value in given.items() if isinstance(given, Mapping) else ():
+        if isinstance(value, Mapping):
+            yield (*path, key)
+            yield from _blocks(value, (*path, key))
+
+
+def _at(given: Any, location: tuple[Any, ...]) -> Any:
+    for part in location:
+        given = given.get(part) if isinstance(given, Mapping) else None
+    return given
+
+
+def _config_classes() -> Iterator[type[BaseModel]]:
     classes: list[type[BaseModel]] = [BaseModel]
     while classes:
         found = classes.pop()
-        if found.__name__ == title:
-            return found
+        yield found
         classes += found.__subclasses__()
-    return None
+
+
+def _class_of(block: Any, location: tuple[Any, ...]) -> type[BaseModel] | None:
+    """Find the config class that knows the other names of ``block``; None when it is not clear."""
+    names = set(block) - {location[0]}
+    found = [kind for kind in _config_classes() if names and names <= set(kind.model_fields)]
+    return found[0] if len(found) == 1 else None
 
 
 def _fields(model: type[BaseModel] | None, location: tuple[Any, ...]) -> list[str]:

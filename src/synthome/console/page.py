@@ -21,6 +21,7 @@ KNOWN_NOISE: tuple[tuple[str, type[Warning], str], ...] = (
     (r"Option '--pipeline' is deprecated", DeprecationWarning, "our documented spelling"),
     (r".*`preview_fn` is an experimental feature", Warning, "kedro: we use it knowingly"),
     (r".*pkg_resources is deprecated", Warning, "a dependency of a dependency"),
+    (r"Accessing the 'model_fields' attribute on the instance", Warning, "kedro 1.7 does so"),
 )
 
 

@@ -46,8 +46,9 @@ def declared_parameters(folders: Sequence[Path], patterns: Sequence[str]) -> dic
     """Merge the parameters files of ``folders`` as they are written, nothing resolved."""
     merged: dict[str, Any] = {}
     for folder in folders:
-        paths = {path for pattern in patterns for path in folder.glob(pattern)}
-        for path in sorted(paths):
+        matched = {path for pattern in patterns for path in folder.glob(pattern)}
+        inside = {path for found in matched if found.is_dir() for path in found.rglob("*")}
+        for path in sorted(matched | inside):
             if path.is_file() and path.suffix in SUFFIXES:
                 _merge(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     return merged
