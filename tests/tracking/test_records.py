@@ -53,7 +53,7 @@ def test_a_metric_stands_beside_its_controls_under_flat_names():
         "fidelity/std_slope.high": 0.96,
         "utility/tstr_auc": 0.8,
     }
-    assert list(points)[0] == "fidelity/std_slope"
+    assert next(iter(points)) == "fidelity/std_slope"
 
 
 def test_a_prefix_keeps_two_systems_apart():

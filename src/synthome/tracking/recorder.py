@@ -6,11 +6,12 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from synthome.tracking.records import Record, dumps, loads
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Where records end; :class:`synthome.tracking.store.TrackedRun` is one."""
 

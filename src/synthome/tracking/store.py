@@ -177,10 +177,11 @@ def open_run(
     _probe(uri)
     mlflow.set_tracking_uri(uri)  # code of a node that calls MLflow itself meets the same store
     try:
-        client = MlflowClient(uri)
-        experiment_id = _experiment(client, uri, experiment, artifacts)
-        short = {key: value[:MAX_TAG] for key, value in tags.items()}
-        run = client.create_run(experiment_id, run_name=name, tags=short)
+        with quiet():
+            client = MlflowClient(uri)
+            experiment_id = _experiment(client, uri, experiment, artifacts)
+            short = {key: value[:MAX_TAG] for key, value in tags.items()}
+            run = client.create_run(experiment_id, run_name=name, tags=short)
     except InputError:
         raise
     except Exception as error:
@@ -251,8 +252,7 @@ def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what MLflow prints while it saves a model: advice to its author, not to users."""
+    """Silence the warnings of MLflow: advice to the author of a model, and its own deprecations."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="mlflow")
-        warnings.filterwarnings("ignore", category=UserWarning, message=".*[Ii]nput example")
+        warnings.simplefilter("ignore")
         yield
