@@ -3,11 +3,14 @@
 It imports nothing of the real pipelines, so that these tests stay fast and point at the hooks.
 """
 
+import io
+import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from textwrap import dedent
@@ -152,6 +155,7 @@ class TinyProject:
 
     path: Path
     package: str
+    pages: list[list[str]] = field(default_factory=list)
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the project."""
@@ -165,9 +169,24 @@ class TinyProject:
         """Address of its MLflow database."""
         return f"sqlite:///{self.path}/mlflow.db"
 
-    def run(self, *pipelines: str, env: str | None = None, **params: Any) -> None:
-        """Run in this process."""
-        self.session(env, params).run(pipeline_names=list(pipelines) or None)
+    def run(
+        self,
+        *pipelines: str,
+        env: str | None = None,
+        runner: Any = None,
+        only: dict[str, Any] | None = None,
+        **params: Any,
+    ) -> list[str]:
+        """Run in this process (``only`` some nodes); return the lines of the page."""
+        from synthome.console.page import page
+
+        session, paper = self.session(env, params), io.StringIO()
+        try:
+            with page(stream=paper):
+                session.run(pipeline_names=list(pipelines) or None, runner=runner, **(only or {}))
+        finally:
+            self.pages.append(paper.getvalue().splitlines())
+        return self.pages[-1]
 
     def session(self, env: str | None = None, params: dict[str, Any] | None = None) -> Any:
         """Open a session in this process."""
@@ -203,18 +222,37 @@ def tiny_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ti
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "KEDRO_ENV", "SYNTHOME_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
     yield project
+    root.handlers, root.level = handlers, level
     for name in [name for name in sys.modules if name.split(".")[0] == project.package]:
         del sys.modules[name]
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs: MLflow takes seconds to make one."""
+    from synthome.tracking.store import MlflowClient, quiet
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with quiet():
+        MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture
 def tracked_project(
-    tiny_project: TinyProject, monkeypatch: pytest.MonkeyPatch
-) -> TinyProject:
+    tiny_project: TinyProject, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TinyProject]:
     """The same project, tracked in its own SQLite database."""
+    import mlflow
+
     monkeypatch.delenv("SYNTHOME_TRACKING")
-    return tiny_project
+    shutil.copy(empty_database, tiny_project.path / "mlflow.db")
+    before = mlflow.get_tracking_uri()
+    yield tiny_project
+    mlflow.set_tracking_uri(before)
 
 
 def _make(path: Path) -> TinyProject:

@@ -30,7 +30,7 @@ class LineHooks:
 
     def _begin(self, total: int, runner: str) -> None:
         self._total = 0 if "ParallelRunner" in runner else total  # workers cannot count
-        self._one_at_a_time = "SequentialRunner" in runner
+        self._one_at_a_time = not any(name in runner for name in ("ThreadRunner", "ParallelRunner"))
         self._start = time.perf_counter()
         self._started: dict[str, float] = {}  # node -> when
         self._unsaved: dict[str, set[str]] = {}  # node -> outputs that are still to come

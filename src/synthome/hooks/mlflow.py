@@ -249,7 +249,7 @@ def read_plan(pipeline: Pipeline, catalog: DataCatalog) -> Plan:
                 Instruction.model_validate(wanted) for wanted in mlflow_metadata(dataset)
             ]
         except ValidationError as error:
-            problems = " ".join(validation_problems(error, "metadata.mlflow"))
+            problems = " ".join(validation_problems(error, "metadata.mlflow", model=Instruction))
             raise InputError(f"Catalog entry {name!r}: {problems}") from error
         kinds = {instruction.kind for instruction in instructions[name]}
         if kinds & NEED_A_FILE and plain_path(dataset) is None:
@@ -267,7 +267,9 @@ def _read_config(loader: Any) -> TrackingConfig:
     except MissingConfigException:
         return TrackingConfig()
     except ValidationError as error:
-        raise InputError(" ".join(validation_problems(error, "mlflow"))) from error
+        raise InputError(
+            " ".join(validation_problems(error, "mlflow", model=TrackingConfig))
+        ) from error
 
 
 def _params(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> dict[str, str]:
