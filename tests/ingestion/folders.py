@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from anndata import AnnData
 
 SHARED = Path(os.environ.get("SYNTHOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -43,6 +44,12 @@ def sheet_table(n_obs: int = 8) -> pd.DataFrame:
         index=index,
     )
     return sheet
+
+
+def nothing() -> AnnData:
+    """The cohort that was not given."""
+    empty = pd.DataFrame(index=pd.Index([], dtype=str))
+    return AnnData(np.zeros((0, 0)), obs=empty, var=empty.copy())
 
 
 def write(frame: pd.DataFrame, path: Path, **options: object) -> Path:

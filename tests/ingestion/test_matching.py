@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ingestion.folders import counts_table, sheet_table
 
@@ -105,6 +105,7 @@ def test_repeated_ids_outside_the_cohort_do_no_harm():
     assert len(match(pd.concat([expression, other]), sheet_table()).sheet_rows) == 8
 
 
+@settings(max_examples=30)
 @given(st.permutations(range(8)), st.permutations(range(8)), st.booleans(), st.booleans())
 def test_rows_meet_whatever_the_order(rows, columns, transposed, indexed):
     """Each sample's values stand beside its own line of the sheet."""

@@ -275,4 +275,5 @@ def _differing(sheet: pd.DataFrame) -> str:
 def _are_genes(names: pd.Index) -> bool:
     """Whether names are genes already, and no probes."""
     found = set(names.astype(str))
-    return len(found & KNOWN_GENES) >= 2 or np.mean([n.startswith("ENS") for n in found]) > 0.5
+    ensembl = sum(name.startswith("ENS") for name in found)
+    return len(found & KNOWN_GENES) >= 2 or 2 * ensembl > len(found)
