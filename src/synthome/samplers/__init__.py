@@ -1,0 +1,1 @@
+"""Classical samplers of synthetic cohorts: the controls now, more generators later."""
