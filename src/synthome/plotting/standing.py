@@ -17,6 +17,7 @@ from synthome.plotting.scores import Registry, Score, axis_limits, position, rea
 from synthome.plotting.style import (
     CEILING,
     CHEAT,
+    CHEAT_TEXT,
     FAINT,
     FLOOR,
     INK,
@@ -87,8 +88,9 @@ def standing_figure(
     """
     scores = [score for score in read_scores(metrics, registry).values() if score.measured]
     if keys is None:
-        chosen = [s for s in scores if s.key in KEY_SCORES or s.group not in GROUPS]
-        scores = chosen or scores
+        order = {key: i for i, key in enumerate(KEY_SCORES)}
+        chosen = [s for s in scores if s.key in order or s.group not in GROUPS]
+        scores = sorted(chosen or scores, key=lambda score: order.get(score.key, len(order)))
     else:
         scores = [score for score in scores if score.key in keys]
     if not scores:
@@ -134,10 +136,10 @@ def _row(ax: Axes, y: int, score: Score) -> None:
     ax.plot(at(score.ceiling), y + 0.2, "D", color=CEILING, markersize=5.5, mec="white", zorder=4)
     ax.plot(at(score.value), y, "o", color=SYNTHETIC, markersize=8, mec="white", zorder=5)
     ax.plot(at(score.cheat), y, "x", color="white", markersize=7.5, mew=3.2, zorder=6)
-    ax.plot(at(score.cheat), y, "x", color=CHEAT, markersize=6.5, mew=1.9, zorder=7)
+    ax.plot(at(score.cheat), y, "x", color=CHEAT, markersize=6.5, mew=2.2, zorder=7)
     ax.text(NUMBERS, y, score.text, va="center", fontsize=8.5)
     if score.cheat_wins:
-        ax.text(MARK, y, "× copies win", va="center", color=CHEAT, fontsize=8.5, weight="bold")
+        ax.text(MARK, y, "× copies win", va="center", color=CHEAT_TEXT, fontsize=8.5, weight="bold")
 
 
 def _legend(figure: Figure) -> None:

@@ -20,9 +20,10 @@ from matplotlib.text import Text
 
 REAL = "#0072B2"  # blue
 SYNTHETIC = "#D55E00"  # vermillion; also "this generator" among floor, ceiling and cheat
-FLOOR = "#7A7A7A"  # grey
+FLOOR = "#5A5A5A"  # grey, dark enough to differ from the ceiling without red or green
 CEILING = "#009E73"  # bluish green
-CHEAT = "#AA4499"  # reddish purple, darkened from Okabe-Ito's to be read as thin strokes
+CHEAT = "#CC79A7"  # reddish purple
+CHEAT_TEXT = "#8F2D73"  # the same, dark enough for words
 INK = "#1F2933"
 MUTED = "#5F6B76"
 FAINT = "#E4E7EB"

@@ -76,7 +76,8 @@ FIGURES: dict[str, FigureWords] = {
         "Which genes move together",
         "Red: two genes rise and fall together; blue: one rises when the other falls. All panels "
         "show the same genes in the same order. The middle panel is real data again: the third "
-        "panel need not look more like the first than the middle one does.",
+        "panel need not look more like the first than the middle one does. Panels of few samples "
+        "are speckled by chance.",
         "Three gene-by-gene correlation matrices: real samples, further real samples, synthetic.",
     ),
     "attacks": FigureWords(
