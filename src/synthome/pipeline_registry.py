@@ -1,0 +1,27 @@
+"""The pipelines that `kedro run --pipeline=NAME` knows."""
+
+from kedro.pipeline import Pipeline
+
+from synthome.pipelines import augmentation, evaluation, export, ingestion, preprocessing, rare_vae
+
+SYSTEMS = {"rare_vae": rare_vae}
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Each system runs from raw data to its report; the shared stages also run alone."""
+    shared = ingestion.create_pipeline() + preprocessing.create_pipeline()
+    augment = {name: augmentation.create_pipeline(name) for name in SYSTEMS}
+    evaluate = {name: evaluation.create_pipeline(name) for name in SYSTEMS}
+    systems = {
+        name: shared + system.create_pipeline() + augment[name] + evaluate[name]
+        for name, system in SYSTEMS.items()
+    }
+    return {
+        **systems,
+        "ingestion": ingestion.create_pipeline(),
+        "preprocessing": preprocessing.create_pipeline(),
+        "augmentation": sum(augment.values(), start=Pipeline([])),
+        "evaluation": sum(evaluate.values(), start=Pipeline([])),
+        "export": sum(map(export.create_pipeline, SYSTEMS), start=Pipeline([])),
+        "__default__": sum(systems.values(), start=Pipeline([])),
+    }

@@ -1,0 +1,3 @@
+"""From raw data to one validated cohort, and its external validation cohort."""
+
+from synthome.pipelines.ingestion.pipeline import create_pipeline as create_pipeline

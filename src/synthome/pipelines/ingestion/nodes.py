@@ -1,0 +1,30 @@
+"""Nodes of ingestion: raw values in, validated cohorts and a report out."""
+
+from typing import Any
+
+from anndata import AnnData
+
+from synthome.anndata_schema import is_absent
+from synthome.ingestion.config import IngestionConfig
+
+Report = dict[str, Any]
+
+
+def validate(raw: AnnData, config: IngestionConfig) -> tuple[AnnData, Report]:
+    """Check the cohort; return it with the report of what was kept and dropped."""
+    from synthome.ingestion.validate import validate_cohort
+
+    return validate_cohort(raw, config)
+
+
+def validate_external(
+    raw: AnnData, cohort: AnnData, config: IngestionConfig
+) -> tuple[AnnData, Report]:
+    """Check the external cohort and bring it to the genes and classes of the cohort."""
+    from synthome.ingestion import align
+
+    external, report = align.validate_external(raw, config)
+    if is_absent(external):
+        return external, report
+    aligned, alignment = align.align_external(external, cohort)
+    return aligned, report | {"steps": [*report["steps"], *alignment["steps"]]}

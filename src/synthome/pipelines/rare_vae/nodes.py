@@ -1,0 +1,20 @@
+"""Nodes of rare_vae: the training part in, a generator and its loss history out."""
+
+from pathlib import Path
+
+import pandas as pd
+from anndata import AnnData
+
+from synthome.anndata_schema import SPLIT
+from synthome.models.registry import GeneratorSettings
+from synthome.state_file import State
+
+
+def train(
+    prepared: AnnData, settings: GeneratorSettings, checkpoint: str
+) -> tuple[State, pd.DataFrame]:
+    """Fit the generator to the training part; a run that was killed goes on where it was."""
+    generator = settings.build()
+    training_part = prepared[prepared.obs[SPLIT] == "train"].copy()
+    generator.fit(training_part, checkpoint=Path(checkpoint))
+    return generator.state(), generator.history
