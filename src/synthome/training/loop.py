@@ -7,7 +7,7 @@ with the same weights, to the bit, because the checkpoint holds every state that
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -164,10 +164,8 @@ class _Run:
     def _train(self, kl_weight: float) -> dict[str, float]:
         self.model.train()
         n_obs = len(self.rows[0])
-        order = torch.randperm(n_obs, device=self.device)
         totals: dict[str, Tensor] = {}
-        for index in minibatches(order, self.config.batch_size):
-            minibatch = [tensor[index] for tensor in self.rows]
+        for minibatch in self._minibatches():
             with autocast(self.device, self.config.precision):
                 terms = cast(Trainable, self.model).loss(*minibatch, kl_weight=kl_weight)
             self.optimizer.zero_grad(set_to_none=True)
@@ -175,8 +173,18 @@ class _Run:
             if self.config.max_grad_norm is not None:
                 nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
             self.optimizer.step()
-            _accumulate(totals, terms, len(index))
+            _accumulate(totals, terms, len(minibatch[0]))
         return {name: value.item() / n_obs for name, value in totals.items()}
+
+    def _minibatches(self) -> Iterator[list[Tensor]]:
+        """The training rows in a new order; as they stand when one minibatch holds them all."""
+        n_obs = len(self.rows[0])
+        if n_obs <= self.config.batch_size:
+            yield self.rows
+            return
+        order = torch.randperm(n_obs, device=self.device)
+        for index in minibatches(order, self.config.batch_size):
+            yield [tensor[index] for tensor in self.rows]
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
