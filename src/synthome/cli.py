@@ -11,8 +11,10 @@ import shutil
 import signal
 import sys
 import textwrap
+import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -63,8 +65,7 @@ def _run(*, verbose: bool, **options: Any) -> Any:
         options |= {"pipelines": [options["pipeline"]], "pipeline": None}
     _use_project_logging(project)
     theirs: Any = import_module("kedro.framework.cli.project").run.callback
-    signal.signal(signal.SIGTERM, _exit_on_signal)
-    with page(verbose=verbose):
+    with page(verbose=verbose), _exit_handlers_on(signal.SIGTERM):
         try:
             return theirs(**options)
         except click.exceptions.ClickException:
@@ -82,8 +83,21 @@ def _run(*, verbose: bool, **options: Any) -> Any:
     sys.exit(code)
 
 
-def _exit_on_signal(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    sys.exit(128 + signum)  # files are closed and exit handlers run, unlike by default
+@contextmanager
+def _exit_handlers_on(number: int) -> Iterator[None]:
+    """Let a signal end the process like an exception does: files are closed, handlers run."""
+
+    def leave(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        sys.exit(128 + signum)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def _use_project_logging(project: Path) -> None:
