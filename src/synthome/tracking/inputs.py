@@ -3,8 +3,6 @@
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from synthome.tracking.records import Input
 
 if TYPE_CHECKING:
@@ -35,14 +33,14 @@ def describe_input(name: str, data: Any, path: str = "") -> Input | None:
 
 
 def _describe_anndata(name: str, adata: "AnnData", path: str) -> Input:
-    facts = {key: value for key, value in adata.uns.get("synthome", {}).items() if _is_plain(value)}
-    sha256 = str(facts.get("sha256", "")) or anndata_sha256(adata)
+    facts = {key: str(value) for key, value in adata.uns.get("synthome", {}).items()}
+    sha256 = facts.get("sha256") or anndata_sha256(adata)
     profile: dict[str, Any] = {"n_obs": adata.n_obs, "n_vars": adata.n_vars, "sha256": sha256}
-    label = str(facts.get("label_key", ""))
+    label = facts.get("label_key", "")
     if label in adata.obs:
         profile["classes"] = adata.obs[label].astype(str).value_counts().sort_index().to_dict()
     profile |= {key: facts[key] for key in ("scale", "group_key") if facts.get(key)}
-    source = str(facts.get("source", "")) or path or name
+    source = facts.get("source") or path or name
     return Input(name, sha256[:DIGEST_LENGTH], source, _column_types(adata.obs), profile)
 
 
@@ -59,6 +57,8 @@ def _describe_table(name: str, table: "pd.DataFrame", path: str) -> Input:
 
 def anndata_sha256(adata: "AnnData") -> str:
     """Return the sha256 of the values and the names of samples and genes, sparse or dense."""
+    import numpy as np
+
     digest = hashlib.sha256()
     x = adata.X
     parts = (x.data, x.indices, x.indptr) if hasattr(x, "indptr") else (np.asarray(x),)
@@ -73,7 +73,3 @@ def _column_types(table: "pd.DataFrame") -> dict[str, str]:
     kinds = {"i": "long", "u": "long", "f": "double", "b": "boolean"}
     columns = list(table.columns)[:COLUMNS_SHOWN]
     return {str(column): kinds.get(table[column].dtype.kind, "string") for column in columns}
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, (str, int, float, np.generic))

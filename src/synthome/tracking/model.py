@@ -15,15 +15,15 @@ from synthome import __file__ as synthome_file
 from synthome import __version__
 from synthome.tracking.store import quiet
 
-REQUIREMENTS = (
+REQUIREMENTS = (  # what a generator imports to sample; a test holds it complete
     "anndata",
+    "jaxtyping",
     "numpy",
     "pandas",
     "pydantic",
     "safetensors",
-    "scikit-learn",
-    "scipy",
     "torch",
+    "tqdm",
 )
 
 

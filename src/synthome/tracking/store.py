@@ -26,7 +26,8 @@ _SETTINGS = {
 }
 for _key, _value in _SETTINGS.items():
     os.environ.setdefault(_key, _value)
-logging.getLogger("alembic").setLevel(logging.WARNING)
+for _name in ("alembic", "mlflow.store.db"):  # the same, when MLflow was imported before
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 import mlflow  # noqa: E402  (the environment comes first)
 from mlflow import MlflowClient  # noqa: E402
