@@ -185,8 +185,7 @@ class GEODataset(CohortDataset):
 
     def _init_config(self) -> dict[str, Any]:
         """The catalog entry that makes this dataset."""
-        config = super()._init_config()
-        return {**config, **config.pop("options", {})}
+        return {"type": _type_of(self), **self._describe(), **self._options}
 
 
 class SimulatedCohortDataset(CohortDataset):
@@ -221,8 +220,12 @@ class SimulatedCohortDataset(CohortDataset):
 
     def _init_config(self) -> dict[str, Any]:
         """The catalog entry that makes this dataset."""
-        config = super()._init_config()
-        return {**config, **config.pop("config", {})}
+        return {"type": _type_of(self), **self._describe()}
+
+
+def _type_of(dataset: CohortDataset) -> str:
+    """What a catalog entry says as ``type``."""
+    return f"{type(dataset).__module__}.{type(dataset).__name__}"
 
 
 def _absent_or_refused(optional: bool, message: str) -> AnnData:

@@ -41,8 +41,10 @@ class JSONDataset(AtomicDataset[dict[str, Any], dict[str, Any]]):
         return JSONPreview(json.dumps(self._read(self.existing_path())))
 
 
-class FigureDataset(AtomicDataset[Figure, bytes]):
-    """A matplotlib figure as ``.png`` (or ``.svg``, ``.pdf``); it is read back as bytes.
+class FigureDataset(AtomicDataset[Figure | bytes, bytes]):
+    """A figure as ``.png`` (or ``.svg``, ``.pdf``): matplotlib's, or the bytes of a drawn one.
+
+    It is read back as bytes.
 
     Parameters
     ----------
@@ -62,7 +64,10 @@ class FigureDataset(AtomicDataset[Figure, bytes]):
         super().__init__(filepath, version, metadata)
         self._dpi = dpi
 
-    def _write(self, data: Figure, path: Path) -> None:
+    def _write(self, data: Figure | bytes, path: Path) -> None:
+        if isinstance(data, bytes):
+            path.write_bytes(data)
+            return
         kind = self._filepath.suffix.lstrip(".").lower()
         options: dict[str, Any] = {"png": {"metadata": PNG_WITHOUT_DATE}}.get(kind, {})
         data.savefig(path, format=kind, dpi=self._dpi, bbox_inches="tight", **options)

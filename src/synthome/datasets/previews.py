@@ -14,6 +14,7 @@ else:
     pd = Any
 
 MOST_SHOWN = 6  # values of a column that are listed
+FEW = 3  # a value that fewer samples have is not named
 
 
 def plain(value: Any) -> Any:
@@ -40,24 +41,26 @@ def table_preview(columns: list[str], rows: list[list[Any]]) -> TablePreview:
 
 
 def summary_of(obs: "pd.DataFrame") -> list[list[Any]]:
-    """One row per column of a sheet: its kind, and its values when they are few.
+    """One row per column of a sheet: its kind, and its values where they identify nobody.
 
-    A column in which nearly every value is another one may hold identities: it is only counted.
+    A value is named when at least ``FEW`` samples have it; numbers are told by their quartiles.
     """
     rows = []
     for name in obs.columns:
         column = obs[name]
         given = column.dropna()
-        sizes = given.astype(str).value_counts()
         numeric = given.dtype.kind in "iufc"
+        sizes = given.astype(str).value_counts()
         if numeric and len(sizes) > MOST_SHOWN:
-            content = f"{given.min():g} to {given.max():g}, median {given.median():g}"
-        elif len(sizes) > max(20, len(given) / 3):
-            content = f"{len(sizes):,} different values"
+            low, middle, high = given.quantile([0.25, 0.5, 0.75])
+            content = f"median {middle:.4g}, middle half {low:.4g} to {high:.4g}"
         else:
-            shown = [f"{value}: {size:,}" for value, size in sizes.iloc[:MOST_SHOWN].items()]
-            more = f", and {len(sizes) - MOST_SHOWN} more" if len(sizes) > MOST_SHOWN else ""
-            content = ", ".join(shown) + more
+            named = sizes[sizes >= FEW]
+            shown = [f"{value}: {size:,}" for value, size in named.iloc[:MOST_SHOWN].items()]
+            others = len(sizes) - len(shown)
+            if others:
+                shown.append(f"{others:,} {'more' if shown else 'different'} values")
+            content = ", ".join(shown)
         kind = "numbers" if numeric else "text" if given.dtype.kind == "O" else str(given.dtype)
         rows.append([str(name), kind, content, int(column.isna().sum())])
     return rows
