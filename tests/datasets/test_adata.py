@@ -1,20 +1,12 @@
-import resource
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
 from kedro.io import DatasetError
-from kedro.io.core import Version
 from scipy import sparse
 
 from synthome.datasets.adata import COMPRESS_ABOVE, AnnDataDataset, storable
 from synthome.errors import InputError
-
-assert resource  # the disk test needs it
 
 
 @pytest.fixture
@@ -108,62 +100,3 @@ def test_a_file_cut_short_is_told(adata, dataset, tmp_path):
     with pytest.raises(DatasetError, match="not a readable AnnData file") as error:
         dataset.load()
     assert isinstance(error.value.__cause__, InputError)
-
-
-LIMITED = """
-import resource, sys
-import numpy as np
-from anndata import AnnData
-from kedro.io import DatasetError
-from kedro.io.core import Version
-from synthome.datasets import {dataset} as Dataset
-data = {data}
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    Dataset(sys.argv[1], version=Version(None, "2026-01-02T00.00.00.000Z")).save(data)
-except DatasetError as error:
-    print(type(error.__cause__).__name__, error.__cause__)
-"""
-WRITERS = {
-    "AnnDataDataset": ("x.h5ad", "AnnData(np.random.default_rng(0).normal(size=(300, 300)))"),
-    "TableDataset": (
-        "x.parquet",
-        "__import__('pandas').DataFrame(np.random.default_rng(0).normal(size=(300, 300)))"
-        ".rename(columns=str)",
-    ),
-    "StateDataset": ("x.safetensors", "({'w': np.zeros((300, 300))}, {})"),
-    "JSONDataset": ("x.json", "{'x': list(range(100_000))}"),
-    "HTMLDataset": ("x.html", "'x' * 500_000"),
-}
-
-
-@pytest.mark.parametrize("name", WRITERS)
-def test_every_writer_survives_a_disk_that_refuses(name, tmp_path):
-    """The system refuses to let files grow: HDF5, Arrow and safetensors each fail in their way."""
-    import synthome.datasets as datasets
-
-    file, data = WRITERS[name]
-    small = {
-        "AnnDataDataset": AnnData(np.ones((2, 2))),
-        "TableDataset": pd.DataFrame({"a": [1]}),
-        "StateDataset": ({"w": np.ones(3)}, {"a": 1}),
-        "JSONDataset": {"a": 1},
-        "HTMLDataset": "<p>",
-    }[name]
-    path = tmp_path / file
-    Dataset = getattr(datasets, name)
-    Dataset(str(path), version=Version(None, "2026-01-01T00.00.00.000Z")).save(small)
-    before = path.read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(LIMITED).format(dataset=name, data=data), str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.startswith("InputError No space left on the disk"), done.stdout + done.stderr
-    assert path.read_bytes() == before
-    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == [
-        f"versions/2026-01-01T00.00.00.000Z/{file}", file,
-    ]  # fmt: skip
-    Dataset(str(path), version=Version(None, None)).load()

@@ -220,3 +220,14 @@ def test_many_threads_write_one_path_and_the_result_is_one_of_theirs(tmp_path):
 def test_a_timestamp_of_kedro_is_a_version(tmp_path):
     dataset(tmp_path, generate_timestamp()).save("one")
     assert dataset(tmp_path).load() == "one"
+
+
+def test_others_may_read_what_they_could_read_before(tmp_path):
+    """The safetensors library makes private files, whatever the person's umask says."""
+    import numpy as np
+
+    from synthome.datasets.state import StateDataset
+
+    (tmp_path / "usual").touch()
+    StateDataset(str(tmp_path / "w.safetensors")).save(({"w": np.ones(2)}, {}))
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode

@@ -38,7 +38,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
                 "again."
             )
         _sweep(path)
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)  # safetensors makes files that only their owner may read
         _flush(temporary)
         os.replace(temporary, path)
         _flush(path.parent)
