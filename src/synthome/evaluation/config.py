@@ -1,0 +1,26 @@
+"""Choices of the evaluation; imports nothing heavy, since pipelines read it at start-up."""
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from synthome.config import Config
+
+
+class EvaluationConfig(Config):
+    """How synthetic rows are scored.
+
+    ``n_synthetic: null`` is ten rows for each training row, and at least 1,000.
+    """
+
+    n_synthetic: PositiveInt | None = None
+    n_coexpression_genes: int = Field(default=300, ge=3)
+    n_de_genes: PositiveInt = 100
+    n_neighbours: PositiveInt = 5  # of density and coverage
+    n_draws: PositiveInt = 5  # of equal numbers of rows, where a score needs equal numbers
+    max_pairs: PositiveInt = 2000  # synthetic rows in all-pairs distances, at most
+    n_bootstrap: PositiveInt = 1000  # of external rows
+    n_jobs: int = Field(default=1, ge=-1)  # folds at a time; -1 for all cores
+    seed: NonNegativeInt = 0
+
+    def rows(self, n_train: int) -> int:
+        """Number of synthetic rows to score."""
+        return self.n_synthetic or max(1000, 10 * n_train)

@@ -1,0 +1,363 @@
+"""Every score by its key: what it asks, what is best, how to read its floor, ceiling and cheat.
+
+Each score stands between three known generators. The *floor* knows no gene-gene structure
+(independent noise per class and gene), the *ceiling* is real patients in the place of synthetic
+ones, the *cheat* copies training patients. A score on which the cheat does as well as the model
+cannot be used alone to call the model good.
+
+The ceiling follows from the reference. Where synthetic rows are compared with held-out rows
+(``test``), the training rows stand in their place; where they are compared with the training rows
+(``train``), the held-out rows do. It is what real patients reach, sampling noise included.
+
+This module imports nothing, so that reports and pipelines can read it at no cost.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["higher", "lower", "target"]
+Reference = Literal["train", "test", "truth", "external"]
+Bounds = tuple[float | None, float | None]
+
+SHARE: Bounds = (0.0, 1.0)
+CORRELATION: Bounds = (-1.0, 1.0)
+POSITIVE: Bounds = (0.0, None)
+ANY: Bounds = (None, None)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score in words.
+
+    ``direction`` says which side of ``best`` is worse: ``higher`` is better up to ``best``,
+    ``lower`` is better down to it, and from a ``target`` both sides lead away. ``bounds`` are the
+    values it can take.
+    """
+
+    key: str
+    name: str
+    meaning: str
+    best: float | None
+    direction: Direction
+    reference: Reference
+    bounds: Bounds = ANY
+
+    @property
+    def group(self) -> str:
+        """First part of the key: fidelity, utility, biology, privacy or external."""
+        return self.key.split("/")[0]
+
+    def distance(self, value: float) -> float:
+        """How far ``value`` is from the best one; beyond the best is no distance.
+
+        Without a best value, of which the gains have none, larger is simply nearer.
+        """
+        if self.best is None:
+            return -value
+        off = value - self.best
+        if self.direction == "target":
+            return abs(off)
+        return max(-off if self.direction == "higher" else off, 0.0)
+
+    def clipped(self, value: float) -> float:
+        """``value`` within the values that the score can take."""
+        low, high = self.bounds
+        value = value if low is None else max(value, low)
+        return value if high is None else min(value, high)
+
+
+FIDELITY = (
+    Metric(
+        "fidelity/mean_r2",
+        "Average level of the genes (R²)",
+        "Do genes that are high in real patients have a high average in synthetic ones? Close to 1 "
+        "for almost any generator, noise and copies included, so a good value proves little.",
+        1.0, "higher", "train", SHARE,
+    ),
+    Metric(
+        "fidelity/mean_slope",
+        "Average level of the genes (slope)",
+        "Are the averages of the genes on the right scale? 1 is right.",
+        1.0, "target", "train",
+    ),
+    Metric(
+        "fidelity/std_r2",
+        "Spread of the genes (R²)",
+        "Do genes that vary more between real patients vary more between synthetic ones? It stays "
+        "close to 1 when every spread is halved, so read the slope instead.",
+        1.0, "higher", "train", SHARE,
+    ),
+    Metric(
+        "fidelity/std_slope",
+        "Spread of the genes (slope)",
+        "Do synthetic patients differ from one another as much as real ones? 1 is right, 0.5 is "
+        "half the spread: all synthetic patients look alike. Independent noise has the right "
+        "spread by construction, and so have copies.",
+        1.0, "target", "train",
+    ),
+    Metric(
+        "fidelity/diversity",
+        "Diversity of the patients",
+        "Average distance between two synthetic patients, over that between two real ones. 1 is "
+        "right; well below 1, the generator repeats itself.",
+        1.0, "target", "train", POSITIVE,
+    ),
+    Metric(
+        "fidelity/coexpression_r",
+        "Genes that move together",
+        "Are genes that rise and fall together in patients never shown to the generator also "
+        "together in synthetic patients? The ceiling is what the real training patients reach, "
+        "and the floor shows how much of it the differences between the groups give by themselves.",
+        1.0, "higher", "test", CORRELATION,
+    ),
+    Metric(
+        "fidelity/coexpression_train_r",
+        "Genes that move together, against the training patients",
+        "The same against the patients that the generator was shown. Copies are perfect here: it "
+        "measures memory as well as understanding.",
+        1.0, "higher", "train", CORRELATION,
+    ),
+    Metric(
+        "fidelity/coexpression_published_r",
+        "Genes that move together, as published",
+        "The same for the 50 most variable genes, with the diagonal of ones and every pair counted "
+        "twice, which flatters. It is here to compare with published numbers only.",
+        1.0, "higher", "train", CORRELATION,
+    ),
+    Metric(
+        "fidelity/module_density",
+        "Tightness of gene modules",
+        "Groups of genes that act together in the training patients: are they as tight in the "
+        "synthetic ones? 1 is right, 0 means that the groups have dissolved.",
+        1.0, "target", "train",
+    ),
+    Metric(
+        "fidelity/module_connectivity_r",
+        "Order within gene modules",
+        "Within these groups, are the pairs that are tightest in held-out patients also tightest "
+        "in synthetic ones?",
+        1.0, "higher", "test", CORRELATION,
+    ),
+    Metric(
+        "fidelity/c2st_auc",
+        "Told apart from real patients",
+        "How well does a classifier tell synthetic from held-out real patients? 0.5 is guessing "
+        "and best, 1 is always. Below 0.5 there is no signal, which is no better than 0.5. On few "
+        "patients this linear classifier sees mostly averages, so that noise may pass.",
+        0.5, "lower", "test", SHARE,
+    ),
+    Metric(
+        "fidelity/c2st_train_auc",
+        "Told apart from the training patients",
+        "The same against the patients that the generator was shown. A generator that matches "
+        "their averages, copies first of all, falls below 0.5 for arithmetic reasons: read only "
+        "values above 0.5, and those as a fault.",
+        0.5, "lower", "train", SHARE,
+    ),
+    Metric(
+        "fidelity/mmd2",
+        "Distance between the two crowds (MMD²)",
+        "A distance between the distribution of synthetic and of held-out real patients. 0 is "
+        "best; a small negative number is as good, and says that none can be seen.",
+        0.0, "lower", "test",
+    ),
+    Metric(
+        "fidelity/density",
+        "Synthetic patients in real neighbourhoods",
+        "How often synthetic patients fall near held-out real ones, compared with real patients. 1 "
+        "is right; above it they crowd at the centre. Says little with ten held-out patients.",
+        1.0, "target", "test", POSITIVE,
+    ),
+    Metric(
+        "fidelity/coverage",
+        "Real patients with a synthetic neighbour",
+        "Share of held-out patients that have a synthetic patient nearby, with as many synthetic "
+        "as training patients. Says little with ten held-out patients.",
+        1.0, "higher", "test", SHARE,
+    ),
+    Metric(
+        "fidelity/density_train",
+        "Synthetic patients near training patients",
+        "The same density against the patients that the generator was shown, where copies are "
+        "at their best.",
+        1.0, "target", "train", POSITIVE,
+    ),
+    Metric(
+        "fidelity/coverage_train",
+        "Training patients with a synthetic neighbour",
+        "The same coverage against the patients that the generator was shown, with as many "
+        "synthetic patients as are held out. Copies are at their best here.",
+        1.0, "higher", "train", SHARE,
+    ),
+    Metric(
+        "fidelity/ks",
+        "Shape of single genes (KS distance)",
+        "Largest gap between the distributions of a gene in synthetic and in held-out patients, "
+        "averaged over genes. 0 is best; with few patients real data cannot reach it either, so "
+        "compare with the ceiling.",
+        0.0, "lower", "test", SHARE,
+    ),
+    Metric(
+        "fidelity/beyond_range",
+        "Values beyond those seen before",
+        "New patients bring values that no earlier patient had. How often do synthetic patients do "
+        "so, compared with what chance demands? 1 is right, 0 never leaves the observed range, as "
+        "copies do, and 3 does it three times too often.",
+        1.0, "target", "train", POSITIVE,
+    ),
+    Metric(
+        "fidelity/interval_coverage",
+        "Held-out values inside the synthetic range",
+        "Share of the values of held-out patients that lie where the middle 90 % of synthetic "
+        "values lie. 0.90 is right; less means that synthetic extremes are too tame.",
+        0.9, "target", "test", SHARE,
+    ),
+)  # fmt: skip
+
+_CLASSIFIERS = (("", "logistic regression"), ("_forest", "random forest"))
+
+
+def _learned(prefix: str, group: str, reference: Reference, who: str) -> tuple[Metric, ...]:
+    """AUC, balanced accuracy and AUPR of both classifiers."""
+    teacher = {"tstr": "synthetic patients alone", "trtr": "real patients"}[prefix]
+    found = []
+    for end, classifier in _CLASSIFIERS:
+        start = f"A classifier ({classifier}) learns from {teacher} and meets {who}. "
+        words = f"after learning from {teacher} ({classifier})"
+        found += [
+            Metric(
+                f"{group}/{prefix}_auc{end}", f"Ranking real patients {words}",
+                start + "How often does it rank a patient of a group above one of the others? 1 "
+                "is always, 0.5 is guessing.",
+                1.0, "higher", reference, SHARE,
+            ),
+            Metric(
+                f"{group}/{prefix}_balanced_accuracy{end}", f"Recognising real patients {words}",
+                start + "What share does it put in the right group, each group counting the same? "
+                "1 is all; guessing gives one over the number of groups.",
+                1.0, "higher", reference, SHARE,
+            ),
+            Metric(
+                f"{group}/{prefix}_aupr{end}", f"Finding a group {words}",
+                start + "When it points at patients of a group, how often is it right (area under "
+                "precision and recall)? 1 is always; guessing gives about the share of the group.",
+                1.0, "higher", reference, SHARE,
+            ),
+        ]  # fmt: skip
+    return tuple(found)
+
+
+def _gain(end: str, classifier: str, what: str) -> Metric:
+    return Metric(
+        f"utility/augmentation_gain{end}",
+        f"Gain from adding synthetic patients ({classifier}, {what})",
+        f"By how much does the {what} of a {classifier} on held-out patients change when synthetic "
+        "patients join the real training patients? Above 0 it helps, below 0 it harms. The ceiling "
+        "is measured, too: what the second half of the real training patients adds to the first.",
+        None, "higher", "test", CORRELATION,
+    )  # fmt: skip
+
+
+UTILITY = (
+    *_learned("tstr", "utility", "test", "real patients held out from everything"),
+    _gain("", "random forest", "balanced accuracy"),
+    _gain("_logistic", "logistic regression", "balanced accuracy"),
+    _gain("_auc", "random forest", "AUC"),
+    _gain("_auc_logistic", "logistic regression", "AUC"),
+)
+
+BIOLOGY = (
+    Metric(
+        "biology/de_recovery",
+        "Top genes of the disease found again",
+        "Share of the genes that differ most between the groups in the training patients that also "
+        "differ most in the synthetic ones. Copies repeat chance findings too and are near 1; the "
+        "ceiling is how many are found in other real patients, often few.",
+        1.0, "higher", "train", SHARE,
+    ),
+    Metric(
+        "biology/de_recovery_test",
+        "Top genes of the disease confirmed in held-out patients",
+        "Share of the genes that differ most between the groups in held-out patients that also "
+        "differ most in the synthetic ones. Low where few are held out, for real data too.",
+        1.0, "higher", "test", SHARE,
+    ),
+    Metric(
+        "biology/lfc_slope",
+        "Size of the differences between the groups",
+        "Are the differences between the groups as large in synthetic as in the training patients? "
+        "1 is right, 0 means that the generator ignores the diagnosis, above 1 it exaggerates.",
+        1.0, "target", "train",
+    ),
+    Metric(
+        "biology/planted_auprc",
+        "Planted disease genes found",
+        "In simulated patients the disease genes are known. Do differences between the groups of "
+        "synthetic patients rank them first? 1 is perfect; chance is their share of all genes.",
+        1.0, "higher", "truth", SHARE,
+    ),
+)  # fmt: skip
+
+_ATTACKS = {
+    "nearest": (
+        "nearest synthetic patient",
+        "The attacker measures how close a person is to the nearest synthetic patient.",
+    ),
+    "monte_carlo": (
+        "number of synthetic neighbours",
+        "The attacker counts the synthetic patients around a person.",
+    ),
+    "subspace": (
+        "recombination of patients",
+        "The attacker tests whether a person is an exact mixture of the pattern in the synthetic "
+        "patients. With fewer patients than genes, generators that recombine patients are caught "
+        "by it, however far their rows are from anybody.",
+    ),
+    "mahalanobis": (
+        "shape of the group",
+        "The attacker measures how well a person fits the shape of the synthetic group, direction "
+        "by direction.",
+    ),
+    "mahalanobis_pooled": (
+        "common shape of all groups",
+        "The same with one shape for all groups, which is harder to hide when groups are small.",
+    ),
+    "block_match": (
+        "exact values repeated",
+        "The attacker looks for a synthetic patient that repeats values of a person to the last "
+        "digit.",
+    ),
+    "worst": (
+        "strongest of all attacks",
+        "The highest of the attacks above: what the most successful attacker achieves. Picking "
+        "the highest lifts it a little above 0.5 even when nothing leaks; compare with the floor.",
+    ),
+}
+_END = " 0.5 is guessing and best, 1 names every training patient. Copies must be caught."
+
+
+def _attack(name: str) -> tuple[Metric, ...]:
+    label, how = _ATTACKS[name]
+    auc = Metric(f"privacy/{name}_auc", f"Attack: {label}", how + _END, 0.5, "lower", "test", SHARE)
+    rates = [
+        Metric(
+            f"privacy/{name}_tpr_at_fpr{percent}",
+            f"Attack: {label}, patients named at {percent} % false alarms",
+            f"{how} Share of training patients it names while accusing at most {percent} % of "
+            f"people who took no part. Guessing names {percent} %, and that is best.",
+            percent / 100, "lower", "test", SHARE,
+        )
+        for percent in (10, 1)
+    ]  # fmt: skip
+    return (auc, *rates)
+
+
+PRIVACY = tuple(metric for name in _ATTACKS for metric in _attack(name))
+EXTERNAL = (
+    *_learned("tstr", "external", "external", "patients of another cohort"),
+    *_learned("trtr", "external", "external", "patients of another cohort"),
+)
+
+METRICS: dict[str, Metric] = {
+    metric.key: metric for metric in (*FIDELITY, *UTILITY, *BIOLOGY, *PRIVACY, *EXTERNAL)
+}
