@@ -1,4 +1,5 @@
 import logging
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -162,12 +163,28 @@ def test_with_groups_it_is_the_groups_of_a_class_that_count():
         assign_folds(cohort(labels, groups), SplitConfig())
 
 
-def test_one_large_patient_does_not_push_a_class_into_a_single_fold():
-    """Balancing rows of `r` alone would put all three patients that have `c` opposite to g0."""
-    labels = ["r"] * 50 + ["r", "c"] * 3
-    groups = ["g0"] * 50 + ["g1", "g1", "g2", "g2", "g3", "g3"]
-    split = assign_folds(cohort(labels, groups), SplitConfig(n_splits=2))
-    assert (table(split) > 0).all(axis=None)
+@pytest.mark.parametrize(("n_splits", "n_groups"), [(2, 8), (3, 8), (4, 7)])
+def test_each_class_is_in_each_test_part_wherever_a_search_of_all_deals_finds_a_way(
+    n_splits, n_groups
+):
+    deals = np.array(list(product(range(n_splits), repeat=n_groups)))
+    in_fold = (deals[:, :, None] == np.arange(n_splits)).astype(np.int8)  # (n_deals, groups, folds)
+    n_possible = 0
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        sizes = rng.poisson(rng.uniform(0.3, 1.2, 3), (n_groups, 3))  # rows of 3 classes
+        if (sizes > 0).sum(axis=0).min() < max(3, n_splits) or not sizes.any(axis=1).all():
+            continue
+        present = np.einsum("dgf,gc->dfc", in_fold, (sizes > 0).astype(np.int8))
+        if not (present > 0).all(axis=(1, 2)).any():
+            continue
+        n_possible += 1
+        group, label = np.nonzero(sizes)
+        rows = np.repeat(np.arange(len(group)), sizes[group, label])
+        labels = np.array(["a", "b", "c"])[label[rows]]
+        adata = cohort(labels, [f"g{g}" for g in group[rows]])
+        assert (table(assign_folds(adata, SplitConfig(n_splits=n_splits))) > 0).all(axis=None)
+    assert n_possible > 10
 
 
 def test_groups_that_allow_no_split_are_an_error():

@@ -167,10 +167,10 @@ def test_a_gene_that_only_the_smallest_class_expresses_is_kept():
 
 @pytest.mark.parametrize(
     ("n_cases", "n_controls", "min_fraction", "expected"),
-    [(30, 30, 0.1, 6), (4, 56, 0.1, 4), (3, 7, 0.1, 2), (3, 27, 0.1, 3), (20, 20, 0, 2)],
+    [(30, 30, 0.1, 6), (4, 56, 0.1, 4), (3, 7, 0.1, 2), (50, 50, 0.07, 7), (20, 20, 0, 2)],
 )
 def test_min_samples_by_hand(n_cases, n_controls, min_fraction, expected):
-    """0.1 * 30 exceeds 3 by a rounding error, which must not ask for a fourth sample."""
+    """0.07 * 100 exceeds 7 by a rounding error, which must not ask for an eighth sample."""
     labels = ["case"] * n_cases + ["control"] * n_controls
     adata = negative_binomial(n_cases + n_controls, 20, labels=labels)
     config = TransformConfig(min_fraction=min_fraction)
@@ -363,6 +363,13 @@ def test_library_sizes_follow_the_class_and_the_random_state(fitted):
     drawn = transform.draw_library_size(["b"] * 4000, np.random.default_rng(0))
     real = prepared.obs.loc[prepared.obs["condition"] == "b", "library_size"]
     assert np.log(drawn).mean() == pytest.approx(np.log(real).mean(), abs=0.1)
+
+
+def test_library_sizes_that_are_there_already_are_used(fitted):
+    transform, prepared = fitted
+    once = transform.to_original(synthetic_like(prepared), np.random.default_rng(1))
+    twice = transform.to_original(once, np.random.default_rng(2))
+    np.testing.assert_array_equal(once.layers["counts"], twice.layers["counts"])
 
 
 def test_linear_and_log_data_leave_on_their_own_scale():

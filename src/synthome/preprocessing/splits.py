@@ -4,7 +4,7 @@
 where ``fold_0`` is 0, so that the released generator is one of the cross-validated ones.
 
 Folds are dealt to whole groups (patient, donor; each sample is its own group when there are none),
-the rarest class first and the largest groups first, each to the fold that holds least of its class.
+the rarest class first and the largest groups first, each to the fold with the least of its classes.
 Hence, without groups, folds differ by at most one sample in size and in each class. The fold of a
 sample depends on the seed and on the set of (sample id, class, group): neither on the order of the
 rows nor on any expression value.
@@ -171,9 +171,8 @@ def _deal(
     load = np.zeros((n_splits, sizes.shape[1]), dtype=np.int64)  # rows dealt so far
     deal = np.empty(len(sizes), dtype=np.int64)
     for g in order:
-        news = ((load == 0) & (sizes[g] > 0)).sum(axis=1)  # strata that the fold lacks
-        crowding = load @ share[g]  # growth of the sum of squared loads, in this group's strata
-        keys = (lottery[g], load.sum(axis=1), crowding, load[:, rarest[g]], -news)
+        crowding = load @ share[g]  # how full each fold is of what this group holds
+        keys = (lottery[g], load.sum(axis=1), crowding)
         deal[g] = np.lexsort(keys)[0]  # the last key counts most
         load[deal[g]] += sizes[g]
     return deal, load

@@ -339,7 +339,7 @@ def _min_samples(train: AnnData, min_fraction: float) -> int:
     """In how many training rows a gene must be expressed: a class could have so many alone."""
     labelled = is_known(train.obs[schema.label_key(train)])
     _, sizes = np.unique(schema.labels(train)[labelled], return_counts=True)
-    wanted = math.ceil(min_fraction * train.n_obs - 1e-9)  # 0.1 * 30 is a little over 3
+    wanted = math.ceil(min_fraction * train.n_obs - 1e-9)  # 0.07 * 100 is a little over 7
     return min(max(2, min(wanted, int(sizes.min()))), train.n_obs)
 
 
