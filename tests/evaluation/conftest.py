@@ -43,12 +43,19 @@ def make_expression():
 
 @pytest.fixture
 def cohort():
-    """40 samples x 60 genes, five folds of 4 + 4."""
+    """40 samples x 60 genes, two folds of 10 + 10."""
     x, labels = expression(np.random.default_rng(0), 40)
-    return cohort_of(x, labels, folds=np.arange(40) // 2 % 5)
+    return cohort_of(x, labels, folds=np.arange(40) // 2 % 2)
 
 
 @pytest.fixture
 def small_forests(monkeypatch):
-    """Ten trees are enough to see that wiring is right."""
-    monkeypatch.setattr("synthome.evaluation.classifiers.N_TREES", 10)
+    """A few trees are enough to see that wiring is right."""
+    monkeypatch.setattr("synthome.evaluation.classifiers.N_TREES", 4)
+
+
+@pytest.fixture(scope="module")
+def module_cohort():
+    """The same cohort, for tables that several tests look at."""
+    x, labels = expression(np.random.default_rng(0), 40)
+    return cohort_of(x, labels, folds=np.arange(40) // 2 % 2)

@@ -52,7 +52,7 @@ def summarise(fold_scores: pd.DataFrame, attack_scores: pd.DataFrame) -> dict[st
     rates = _rates(attack_scores)
     summary = {}
     for key, metric in METRICS.items():
-        if key in found:
+        if key in found and metric.reference in REFERENCES:
             summary[key] = _cross_validated(metric, fold_scores[fold_scores["metric"] == key])
         elif key in rates:
             summary[key] = rates[key]
