@@ -19,6 +19,7 @@ class GEOServer:
     files: dict[str, bytes] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)  # bytes after which the line drops
     refusals: dict[str, list[int]] = field(default_factory=dict)  # status of the next answers
+    labelled: set[str] = field(default_factory=set)  # sent as an encoding to who accepts one
     asked: list[str] = field(default_factory=list)
 
     def series(self, accession: str, kind: str, name: str, content: bytes) -> str:
@@ -50,6 +51,9 @@ def geo_server() -> Iterator[GEOServer]:
             self.send_response(200)
             self.send_header("Content-Type", "application/x-gzip")
             self.send_header("Content-Length", str(len(content)))
+            accepted = self.headers.get("Accept-Encoding", "")
+            if self.path in geo.labelled and "gzip" in accepted:
+                self.send_header("Content-Encoding", "gzip")
             self.end_headers()
             self.wfile.write(content[: geo.cut.get(self.path, len(content))])
 

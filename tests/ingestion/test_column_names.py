@@ -44,6 +44,12 @@ def test_a_name_that_fits_two_samples_is_not_placed():
     assert place_columns(["gene", "patient", "Duodenum"], SAMPLES).accessions == {}
 
 
+def test_a_column_that_fits_two_samples_is_nobodys():
+    titles = pd.DataFrame({"title": ["biopsy 1 run A", "biopsy 2 run A"]}, index=["GSM1", "GSM2"])
+    placed = place_columns(["gene", "biopsy 1", "biopsy 2", "biopsy"], titles)
+    assert placed.accessions == {"biopsy 1": "GSM1", "biopsy 2": "GSM2"}
+
+
 def test_a_few_chance_hits_inside_names_do_not_count():
     assert place_columns(["gene", *"abcdefghij", "D01"], SAMPLES).accessions == {}
 

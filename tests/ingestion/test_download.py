@@ -91,6 +91,12 @@ def test_a_file_put_there_by_hand_is_taken_and_recorded(server, tmp_path):
     assert json.loads((tmp_path / CHECKSUMS).read_text())["values.csv.gz"]["sha256"] == SHA
 
 
+def test_a_packed_file_arrives_packed_from_servers_that_call_gzip_an_encoding(server, tmp_path):
+    """The HTTP library would unpack it on the way, and no checksum would fit."""
+    server.labelled.add(PATH)
+    assert get(server, tmp_path, SHA)[0].read_bytes() == CONTENT
+
+
 def test_a_missing_file_is_told_at_once(server, tmp_path):
     with pytest.raises(
         InputError, match=r"Cannot download .*/none\.gz: there is no such file \(404\)"

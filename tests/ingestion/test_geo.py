@@ -148,6 +148,15 @@ def test_classes_that_nobody_shows_list_what_differs(server, tmp_path):
         read_geo(choice, tmp_path, wait=0.01)
 
 
+def test_the_first_pattern_that_fits_decides(server, tmp_path):
+    """Non-celiac controls are called celiac too, if one looks for the letters alone."""
+    rna_seq(server)
+    content = series_matrix(samples(words=("celiac disease", "non-celiac")))
+    server.series("GSE134900", "matrix", "GSE134900_series_matrix.txt.gz", content)
+    raw = read_geo(source(server, supplementary=SUPPLEMENT, classes=CLASSES), tmp_path, wait=0.01)
+    assert raw.obs["condition"].tolist() == ["celiac", "control"] * 6
+
+
 def test_classes_may_be_read_from_one_column(server, tmp_path):
     rna_seq(server)
     choice = source(

@@ -80,8 +80,10 @@ def _contained(names: list[str], values: list[str], accessions: list[str]) -> di
         for j, b in enumerate(other)
         if len(a) > 3 and len(b) > 3 and (a in b or b in a)
     ]
-    by_name, by_value = Counter(i for i, _ in pairs), Counter(j for _, j in pairs)
-    return {names[i]: accessions[j] for i, j in pairs if by_name[i] == 1 and by_value[j] == 1}
+    by_name = Counter(i for i, _ in pairs)
+    clear = [(i, j) for i, j in pairs if by_name[i] == 1]
+    by_value = Counter(j for _, j in clear)
+    return {names[i]: accessions[j] for i, j in clear if by_value[j] == 1}
 
 
 def _words(name: str) -> str:
