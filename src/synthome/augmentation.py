@@ -26,7 +26,7 @@ class SamplingConfig(Config):
     seed: NonNegativeInt = 0
 
 
-def wanted_labels(config: SamplingConfig, classes: np.ndarray) -> np.ndarray | None:
+def wanted_labels(config: SamplingConfig, classes: np.ndarray) -> list[str] | None:
     """Labels to draw, or None for the class proportions of the training rows.
 
     Raises
@@ -42,9 +42,9 @@ def wanted_labels(config: SamplingConfig, classes: np.ndarray) -> np.ndarray | N
                 f"class_sizes names {', '.join(unknown)}, but the classes of this cohort are "
                 f"{', '.join(classes)}."
             )
-        return np.repeat(list(sizes), list(sizes.values()))
+        return np.repeat(list(sizes), list(sizes.values())).tolist()
     if config.balanced:
-        return np.resize(classes, config.n_obs)
+        return np.resize(classes, config.n_obs).tolist()
     return None
 
 

@@ -35,7 +35,8 @@ def test_entries_say_what_real_and_synthetic_rows_teach(cohort, external, synthe
         for end in ("", "_forest"):
             tstr, trtr = found[f"external/tstr_{score}{end}"], found[f"external/trtr_{score}{end}"]
             assert tstr["ceiling"] == trtr["value"]
-            assert trtr["floor"] is None
+            assert trtr["floor"] == tstr["floor"]
+            assert trtr["cheat"] == tstr["cheat"]
             assert tstr["n"] == trtr["n"] == 30
             low, high = tstr["interval"]
             assert 0 <= low <= tstr["value"] <= high <= 1

@@ -13,6 +13,7 @@ from synthome.datasets.cohorts import (
     SimulatedCohortDataset,
 )
 from synthome.datasets.documents import FigureDataset, HTMLDataset, JSONDataset
+from synthome.datasets.place import PlaceDataset
 from synthome.datasets.state import StateDataset
 from synthome.datasets.table import TableDataset
 from synthome.datasets.versions import prune_versions
@@ -26,6 +27,7 @@ __all__ = [
     "H5ADCohortDataset",
     "HTMLDataset",
     "JSONDataset",
+    "PlaceDataset",
     "SimulatedCohortDataset",
     "StateDataset",
     "TableDataset",

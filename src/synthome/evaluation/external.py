@@ -87,7 +87,7 @@ def score_external(
             of_arms = {name: found[score] for name, found in values.items()}
             for prefix, own in (("tstr", "model"), ("trtr", "ceiling")):
                 key = f"external/{prefix}_{score}{end}"
-                shown = of_arms if prefix == "tstr" else {"model": of_arms["ceiling"]}
+                shown = of_arms | {"model": of_arms[own]}
                 entries[key] = entry(
                     METRICS[key], shown, limits[own][score], len(test.y), 1,
                     f"trained on {'synthetic' if prefix == 'tstr' else 'real training'} rows, "

@@ -95,7 +95,7 @@ def cross_validate(
     Returns
     -------
     Fold scores (repeat, fold, arm, metric, value, n_train, n_test), and attack scores (repeat,
-    fold, arm, attack, sample, label, member, score).
+    fold, arm, attack, sample, label, member, score); ``sample`` is a row of ``adata``.
     """
     repeats = len(fold_columns(adata))
     if repeats == 0:
@@ -120,7 +120,9 @@ def cross_validate(
         ):
             scores.append(fold_scores)
             attacks.append(attack_scores)
-    return pd.concat(scores, ignore_index=True), pd.concat(attacks, ignore_index=True)
+    attacked = pd.concat(attacks, ignore_index=True)
+    attacked["sample"] = adata.obs_names.get_indexer(attacked["sample"])  # no name leaves here
+    return pd.concat(scores, ignore_index=True), attacked
 
 
 FoldResult = tuple[pd.DataFrame, pd.DataFrame]

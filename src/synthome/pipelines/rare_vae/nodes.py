@@ -11,10 +11,10 @@ from synthome.state_file import State
 
 
 def train(
-    prepared: AnnData, settings: GeneratorSettings, checkpoint: str
+    prepared: AnnData, settings: GeneratorSettings, checkpoint: Path
 ) -> tuple[State, pd.DataFrame]:
     """Fit the generator to the training part; a run that was killed goes on where it was."""
     generator = settings.build()
     training_part = prepared[prepared.obs[SPLIT] == "train"].copy()
-    generator.fit(training_part, checkpoint=Path(checkpoint))
+    generator.fit(training_part, checkpoint=checkpoint)
     return generator.state(), generator.history

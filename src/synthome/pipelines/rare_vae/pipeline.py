@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 train,
-                ["prepared", "params:generator", "params:checkpoint"],
+                ["prepared", "params:generator", "checkpoint"],
                 ["weights", "history"],
                 name="train",
             ),

@@ -1,0 +1,21 @@
+"""A project in which rare_vae ran, and one in which nothing did."""
+
+from pathlib import Path
+
+import pytest
+from project_copy import copy_project, run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A project in which rare_vae ran once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNTHOME_TRACKING", "off")
+        return run(copy_project(tmp_path_factory.mktemp("finished")), "rare_vae")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A project in which nothing ran yet."""
+    monkeypatch.setenv("SYNTHOME_TRACKING", "off")
+    return copy_project(tmp_path)
