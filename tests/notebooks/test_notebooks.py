@@ -1,0 +1,56 @@
+"""Each notebook runs from top to bottom on a finished project, and a broken one is noticed."""
+
+import os
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from project_copy import PROJECT, copy_project, run
+
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the kernel's own client
+    pytest.mark.filterwarnings("ignore:Proactor event loop"),
+]
+
+
+@pytest.fixture(scope="module")
+def finished_for_notebooks(tmp_path_factory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNTHOME_TRACKING", "off")
+        project = run(copy_project(tmp_path_factory.mktemp("notebooks")), "rare_vae")
+    (project / "notebooks").mkdir()
+    return project
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    client = NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute(env={**os.environ, "SYNTHOME_TRACKING": "off", "DO_NOT_TRACK": "1"})
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(path, finished_for_notebooks):
+    folder = finished_for_notebooks / "notebooks"
+    shutil.copy(path, folder)
+    notebook = nbformat.read(path, as_version=4)
+    execute(notebook, folder)
+    assert all(cell.get("execution_count") for cell in notebook.cells if cell.cell_type == "code")
+
+
+def test_a_failing_notebook_is_noticed(finished_for_notebooks):
+    """Kedro's tracebacks hide errors from some runners: this one must see them."""
+    cells = [nbformat.v4.new_code_cell(s) for s in ("%load_ext kedro.ipython", "assert False")]
+    with pytest.raises(CellExecutionError):
+        execute(nbformat.v4.new_notebook(cells=cells), finished_for_notebooks / "notebooks")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_committed_without_outputs(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert not any(cell.get("outputs") for cell in cells if cell.cell_type == "code")
