@@ -10,7 +10,7 @@ from synthome.ingestion.samples import (
     check_groups,
     choose_samples,
     hint_at_groups,
-    rename_reserved,
+    rename_columns,
     require_column,
     truth_values,
 )
@@ -152,15 +152,25 @@ def test_persons_that_do_not_repeat_need_no_hint(column):
     assert log.entries == []
 
 
-def test_columns_that_synthome_writes_itself_are_renamed():
-    obs = pd.DataFrame({"split": [1], "fold_0": [1], "synthetic": [1], "fold_change": [1]})
+def test_columns_that_cannot_keep_their_name_get_another():
+    """synthome writes split itself; h5ad knows no slash, no empty name, and no _index."""
+    obs = pd.DataFrame(
+        [range(8)],
+        columns=["split", "fold_0", "fold_change", "wild/mutant", "", "_index", " age ", "unnamed"],
+    )
     log = journal()
-    renamed = rename_reserved(obs, log)
-    assert list(renamed.columns) == [
-        "split_sheet",
-        "fold_0_sheet",
-        "synthetic_sheet",
-        "fold_change",
-    ]
-    assert "split is now split_sheet" in log.entries[0]["why"]
-    assert list(obs.columns) == ["split", "fold_0", "synthetic", "fold_change"]
+    found, renamed = rename_columns(obs, log)
+    assert list(found.columns) == [
+        "split_sheet", "fold_0_sheet", "fold_change", "wild_mutant", "unnamed_", "_index_sheet",
+        "age", "unnamed",
+    ]  # fmt: skip
+    assert renamed["wild/mutant"] == "wild_mutant"
+    assert "'split' is now 'split_sheet'" in log.entries[0]["why"]
+    assert obs.columns[0] == "split"
+
+
+def test_usual_columns_keep_their_names():
+    log = journal()
+    obs = pd.DataFrame(columns=["condition", "age (years)", "Größe", "label"])
+    assert rename_columns(obs, log)[1] == {}
+    assert log.entries == []

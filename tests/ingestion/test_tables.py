@@ -168,3 +168,11 @@ def test_a_chromosome_is_no_gene_name(tmp_path):
     frame.to_csv(tmp_path / "expression.csv", index=False)
     sheet_table().to_csv(tmp_path / "samples.csv")
     assert read_cohort_folder(tmp_path).var_names[0] == "GENE0"
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    folder = write_cohort(tmp_path)
+    text = (folder / "samples.csv").read_text().replace("age", "condition", 1)
+    (folder / "samples.csv").write_text(text)
+    with pytest.raises(InputError, match=r"samples\.csv has more than one column.*'condition'"):
+        read_cohort_folder(folder)

@@ -212,6 +212,26 @@ def test_columns_with_our_names_are_renamed():
     np.testing.assert_array_equal(adata.obs[LIBRARY_SIZE], counts_table().sum(axis=1))
 
 
+def test_a_renamed_column_may_still_be_asked_for_by_its_old_name():
+    sheet = sheet_table().rename(columns={"condition": "wild/mutant", "patient": "split"})
+    adata, report = validate(None, sheet, label="wild/mutant", group="split")
+    assert label_key(adata) == "wild_mutant"
+    assert report["group"] == "split_sheet"
+
+
+@pytest.mark.parametrize("name", ["sample_id", "", "a/b", "_index", ".", "index", "gene"])
+def test_a_cohort_can_be_stored_whatever_its_columns_are_called(tmp_path, name):
+    """h5ad refuses a column that is called like the index."""
+    from synthome.datasets.adata import AnnDataDataset
+
+    cohort = raw(None, sheet_table().assign(**{name: list("abcdefgh")}))
+    cohort.var["gene"] = "v"
+    adata, _ = validate_cohort(cohort, IngestionConfig(label="condition"))
+    dataset = AnnDataDataset(str(tmp_path / "x.h5ad"))
+    dataset.save(adata)
+    assert dataset.load().obs_names.tolist() == adata.obs_names.tolist()
+
+
 def test_a_sheet_may_own_a_column_called_label():
     sheet = sheet_table().assign(label=[1, 0] * 4)
     adata, _ = validate(None, sheet)

@@ -28,16 +28,33 @@ def require_column(obs: pd.DataFrame, name: str, role: str) -> pd.Series:
     )
 
 
-def rename_reserved(obs: pd.DataFrame, journal: Journal) -> pd.DataFrame:
-    """Give sheet columns with a name that synthome writes itself (``split``) another name."""
-    renamed = {name: f"{name}_sheet" for name in obs.columns if RESERVED_OBS.match(str(name))}
+def rename_columns(obs: pd.DataFrame, journal: Journal) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Give columns another name that synthome writes itself (``split``) or h5ad cannot store.
+
+    Returns
+    -------
+    The sheet, and the new name of each column renamed.
+    """
+    taken = set(map(str, obs.columns))
+    renamed: dict[str, str] = {}
+    for name in map(str, obs.columns):
+        new = name.strip().replace("/", "_")
+        new = "unnamed" if new in ("", ".") else new
+        if RESERVED_OBS.match(new) or new == "_index":
+            new = f"{new}_sheet"
+        while new != name and new in taken:
+            new = f"{new}_"
+        if new != name:
+            renamed[name] = new
+            taken.add(new)
     if renamed:
+        pairs = [f"{old!r} is now {new!r}" for old, new in renamed.items()]
         journal.step(
             "columns",
-            "renamed, since synthome writes columns of that name: "
-            + some([f"{old} is now {new}" for old, new in renamed.items()], 6),
+            "renamed, since synthome writes such a column itself or files cannot hold the name: "
+            + some(pairs, 6),
         )
-    return obs.rename(columns=renamed)
+    return obs.rename(columns=renamed), renamed
 
 
 def truth_values(column: pd.Series, name: str) -> np.ndarray:

@@ -94,6 +94,12 @@ def assemble(
     expression_path, sheet_path
         Where the tables came from, for messages.
     """
+    repeated = sheet.columns[sheet.columns.duplicated()].unique()
+    if len(repeated):
+        raise InputError(
+            f"{sheet_path} has more than one column of the name {some(map(repr, repeated))}. Give "
+            "each column a name of its own."
+        )
     match = match_samples(expression, sheet, expression_path, sheet_path)
     frame, names, left_out, n_expression = (
         _genes_as_rows(expression, match, expression_path)
@@ -140,7 +146,7 @@ def assemble(
     obs = sheet.iloc[match.sheet_rows]
     if match.sheet.column is not None:
         obs = obs.drop(columns=obs.columns[match.sheet.column])
-    obs = obs.set_axis(pd.Index(ids, name="sample_id"), axis=0)
+    obs = obs.set_axis(pd.Index(ids), axis=0)
     obs.columns = obs.columns.astype(str)
     var = pd.DataFrame({SOURCE_NAME: names}, index=unique_names(names))
     return AnnData(np.ascontiguousarray(values), obs=obs, var=var)

@@ -22,7 +22,7 @@ from synthome.ingestion.samples import (
     check_groups,
     choose_samples,
     hint_at_groups,
-    rename_reserved,
+    rename_columns,
     require_column,
 )
 from synthome.ingestion.scale import Values, refuse_empty_samples, refuse_not_finite, settle_scale
@@ -75,7 +75,14 @@ def _validate(raw: AnnData, config: IngestionConfig, journal: Journal) -> tuple[
             raw.n_vars,
         )
 
-    obs = rename_reserved(raw.obs, journal)
+    obs, renamed = rename_columns(raw.obs, journal)
+    config = config.model_copy(
+        update={
+            role: renamed.get(str(name), name)
+            for role in ("label", "group", "where")
+            if (name := getattr(config, role)) is not None
+        }
+    )
     label = _label(config, given, obs)
     group = config.group or str(given.get("group_key", "")) or None
     _refuse_repeated_ids(obs)
@@ -105,11 +112,13 @@ def _validate(raw: AnnData, config: IngestionConfig, journal: Journal) -> tuple[
         matrix, names, first = matrix[:, varies], names[varies], first[varies]
     n_twins = _tell_twins(matrix, scale, obs, group, journal)
 
-    var = raw.var.iloc[first].set_axis(pd.Index(names, name="gene"), axis=0)
+    obs.index.name = None if "sample_id" in obs else "sample_id"
+    var = raw.var.iloc[first].drop(columns=SOURCE_NAME, errors="ignore")
+    var = var.set_axis(pd.Index(names, name=None if "gene" in var else "gene"), axis=0)
     adata = AnnData(
         matrix,
         obs=obs,
-        var=storable(var.drop(columns=SOURCE_NAME, errors="ignore")),
+        var=storable(var),
         layers={COUNTS: matrix.copy()} if scale == "counts" else None,
         uns={k: v for k, v in raw.uns.items() if k != UNS},
     )
