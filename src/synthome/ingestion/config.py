@@ -60,6 +60,9 @@ class IngestionConfig(Config):
         Add this to linear values; the result must not be negative.
     drop_constant_genes
         Leave out genes with the same value in every sample: nothing can be learnt of them.
+    min_shared_genes, allow_duplicates
+        What ``align_external`` asks of an external cohort: genes in common, and no sample of the
+        cohort in it unless allowed.
     """
 
     label: ColumnName = None
@@ -73,3 +76,5 @@ class IngestionConfig(Config):
     floor: float | None = None
     offset: float | None = None
     drop_constant_genes: bool = True
+    min_shared_genes: PositiveInt = 20
+    allow_duplicates: bool = False
