@@ -124,6 +124,31 @@ def test_residual_agrees_with_least_squares(n, p):
     np.testing.assert_array_equal(space.residual(np.zeros((1, p)), 3), 0.0)
 
 
+def test_linear_attacks_agree_with_textbook_formulas():
+    """Class by class: scaled by the synthetic sd, centred on the class, ridge on the covariance."""
+    rng = np.random.default_rng(4)
+    (candidates, y), synthetic = population(1, rng, p=30), population(3, rng, p=30)
+    found = privacy.linear_attacks(candidates, y, *synthetic, PEOPLE)
+    std = synthetic[0].std(axis=0)
+    for c, size in PEOPLE.items():
+        own = synthetic[0][synthetic[1] == c] / std
+        d = candidates[y == c] / std - own.mean(axis=0)
+        covariance = np.cov(own.T)
+        ridge = 0.05 * np.trace(covariance) / 30
+        inverse = np.linalg.inv(covariance + ridge * np.eye(30))
+        np.testing.assert_allclose(
+            found["mahalanobis"][y == c], -np.einsum("ij,jk,ik->i", d, inverse, d), rtol=1e-6
+        )
+        directions = np.linalg.svd(own - own.mean(axis=0), full_matrices=False)[2]
+        if len(own) > 30:  # the span is full: 95 % of the variance
+            share = np.cumsum(np.linalg.eigvalsh(covariance)[::-1]) / np.trace(covariance)
+            kept = directions[: int((share < 0.95).sum()) + 1]
+        else:
+            kept = directions[: size - 1]
+        outside = np.linalg.norm(d - d @ kept.T @ kept, axis=1) / np.linalg.norm(d, axis=1)
+        np.testing.assert_allclose(found["subspace"][y == c], -outside, rtol=1e-6)
+
+
 def test_rows_without_variance_span_nothing():
     """A generator of one point: plain distances, no division by zero."""
     space = RowSpace.of(np.zeros((4, 9)))

@@ -90,6 +90,7 @@ def test_noise_of_a_class_with_one_row_has_the_pooled_spread():
     fitted = IndependentNoise().fit(train)
     np.testing.assert_allclose(fitted.std["class_2"], np.sqrt(np.square(within).sum(axis=0) / 20))
     np.testing.assert_array_equal(fitted.mean["class_2"], x[y == "class_2"][0])
+    np.testing.assert_allclose(fitted.std["class_0"], x[y == "class_0"].std(axis=0, ddof=1))
 
 
 def test_a_round_of_shuffled_genes_keeps_every_value_and_loses_every_row():
