@@ -231,28 +231,37 @@ def tiny_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ti
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without runs: MLflow takes seconds to make one."""
+def empty_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """An MLflow database without runs: MLflow takes seconds to make one, so that it is kept."""
+    from mlflow.version import VERSION
+
+    cache = request.config.cache
+    kept = cache.mkdir("mlflow") / f"{VERSION}.db" if cache is not None else None
+    if kept is not None and kept.exists():
+        return kept
     from synthome.tracking.store import MlflowClient, quiet
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     with quiet():
         MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+    if kept is None:
+        return path
+    whole = kept.with_suffix(f".{os.getpid()}")
+    shutil.copy(path, whole)
+    os.replace(whole, kept)
+    return kept
 
 
 @pytest.fixture
 def tracked_project(
     tiny_project: TinyProject, empty_database: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[TinyProject]:
+) -> TinyProject:
     """The same project, tracked in its own SQLite database."""
-    import mlflow
-
     monkeypatch.delenv("SYNTHOME_TRACKING")
     shutil.copy(empty_database, tiny_project.path / "mlflow.db")
-    before = mlflow.get_tracking_uri()
-    yield tiny_project
-    mlflow.set_tracking_uri(before)
+    return tiny_project
 
 
 def _make(path: Path) -> TinyProject:

@@ -27,6 +27,13 @@ def test_a_second_run_in_the_same_process_counts_from_one(tiny_project):
     assert numbered(tiny_project.run("alpha"))[0] == "[1/3] prepare"
 
 
+def test_nodes_are_not_numbered_when_the_runner_leaves_some_out(tiny_project):
+    tiny_project.run("alpha")
+    (tiny_project.path / "data/alpha/metrics.json").unlink()
+    lines = tiny_project.run("alpha", only={"only_missing_outputs": True})
+    assert lines[0].startswith("alpha.score ... ")
+
+
 def test_threads_count_together(tiny_project):
     lines = numbered(tiny_project.run("both", runner=ThreadRunner()))
     assert [line.split("]")[0] for line in lines] == [f"[{i}/5" for i in range(1, 6)]

@@ -1,7 +1,8 @@
 """One MLflow run for each run of Kedro, that holds what the catalog asks for."""
 
 import json
-import signal
+import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -149,28 +150,42 @@ def test_ctrl_c_in_a_notebook_leaves_no_run_that_seems_to_go_on(tracked_project,
     assert [run.info.status for run in runs(client)] == ["FINISHED", "KILLED"]
 
 
+# The command of a user has not imported MLflow: a helper process writes the run.
+
+
+def test_a_command_is_tracked_by_a_helper(tracked_project, client):
+    done = tracked_project.command("run", "--pipeline=alpha")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Tracked in MLflow: experiment 'synthome', run 'alpha seed=7'." in done.stdout
+    (run,) = runs(client)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == SCORES
+    assert len(artifacts(client, run)) == 4
+    assert len(run.inputs.dataset_inputs) == 1
+
+
 def test_an_interrupted_command_is_killed(tracked_project, client):
     done = tracked_project.command("run", "--pipeline=alpha", "--params=mode=sigint")
     assert done.returncode == 130
+    assert "Traceback" not in done.stderr
     (run,) = runs(client)
     assert run.info.status == "KILLED"
 
 
-def test_sigterm_closes_the_run_of_a_script_too(tracked_project, client):
-    """No command line of ours is around to catch the signal."""
-    script = """
-        from pathlib import Path
-        from kedro.framework.session import KedroSession
-        from kedro.framework.startup import bootstrap_project
-        bootstrap_project(Path.cwd())
-        with KedroSession.create(runtime_params={"mode": "sigterm"}) as session:
-            session.run(pipeline_names=["alpha"])
-    """
-    path = tracked_project.write("script.py", script)
-    done = subprocess.run([sys.executable, path], capture_output=True, check=False, timeout=120)
-    assert done.returncode == 128 + signal.SIGTERM
-    (run,) = runs(client)
-    assert run.info.status == "KILLED"
+def test_a_run_whose_process_was_killed_is_closed_by_the_next_one(tracked_project, client):
+    """Nothing runs in a process that the kernel ends; a living process is left alone."""
+    tracked_project.run("alpha")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    experiment = client.get_experiment_by_name("synthome").experiment_id
+    tags = {"host": socket.gethostname()}
+    for name, process in {"dead": gone.pid, "alive": os.getpid()}.items():
+        client.create_run(experiment, run_name=name, tags={**tags, "process": str(process)})
+    client.create_run(experiment, run_name="elsewhere", tags={"host": "x", "process": "1"})
+    tracked_project.run("alpha")
+    statuses = {run.info.run_name: run.info.status for run in runs(client)}
+    assert statuses["dead"] == "KILLED"
+    assert statuses["alive"] == statuses["elsewhere"] == "RUNNING"
 
 
 def test_tracking_can_be_switched_off_by_the_environment_or_the_file(tracked_project, monkeypatch):
@@ -236,9 +251,21 @@ def test_a_store_that_refuses_is_told_before_any_node(tracked_project, monkeypat
         tracked_project.run("alpha")
 
 
-def test_a_deleted_experiment_is_told(tracked_project, client):
+def test_the_default_store_costs_a_warning_when_it_cannot_be_used(tracked_project, client):
+    """Nobody has asked for it; the run is worth more than its record."""
     tracked_project.run("alpha")
     client.delete_experiment(client.get_experiment_by_name("synthome").experiment_id)
+    lines = tracked_project.run("alpha")
+    assert "warning: This run is not tracked. The MLflow experiment 'synthome' was" in lines[0]
+    assert "mlflow experiments restore" in lines[0]
+    assert not [line for line in lines if line.startswith("Tracked")]
+    assert lines[-1].startswith("Done")
+
+
+def test_a_named_store_that_cannot_be_used_stops_the_run(tracked_project, client, monkeypatch):
+    tracked_project.run("alpha")
+    client.delete_experiment(client.get_experiment_by_name("synthome").experiment_id)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked_project.tracking)
     with pytest.raises(InputError, match="was deleted.*mlflow experiments restore"):
         tracked_project.run("alpha")
 

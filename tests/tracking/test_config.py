@@ -1,10 +1,20 @@
 """The environment comes first, then the file, then SQLite at the root of the project."""
 
+import socket
+import time
 from pathlib import Path
 
 import pytest
 
-from synthome.tracking.config import TrackingConfig, experiment_name, is_enabled, tracking_uri
+from synthome.errors import InputError
+from synthome.tracking.config import (
+    TrackingConfig,
+    check_server,
+    experiment_name,
+    is_enabled,
+    is_required,
+    tracking_uri,
+)
 
 PROJECT = Path("/project")
 
@@ -38,3 +48,24 @@ def test_other_words_leave_it_to_the_file(word):
 def test_the_experiment_is_chosen_in_order():
     assert experiment_name(TrackingConfig(), {}) == "synthome"
     assert experiment_name(TrackingConfig(experiment="a"), {"MLFLOW_EXPERIMENT_NAME": "b"}) == "b"
+
+
+def test_a_store_that_somebody_has_named_is_required():
+    assert not is_required(TrackingConfig(), {"MLFLOW_TRACKING_URI": " "})
+    assert is_required(TrackingConfig(tracking_uri="sqlite:///x.db"), {})
+    assert is_required(TrackingConfig(), {"MLFLOW_TRACKING_URI": "http://server"})
+
+
+def test_nobody_at_the_door_is_told_within_seconds_without_the_password():
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9 does not answer.*=off"):
+        check_server("http://user:secret@127.0.0.1:9")
+    assert time.monotonic() - start < 6
+
+
+def test_somebody_at_the_door_is_enough():
+    """Whether it is MLflow is found out by MLflow."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        check_server(f"http://127.0.0.1:{server.getsockname()[1]}/path")
+    check_server("sqlite:////nowhere/x.db")
+    check_server("databricks")

@@ -1,6 +1,7 @@
 """The trained generator leaves the project: MLflow loads it where synthome is not installed."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors.numpy import save_file
 
 from synthome.tracking.model import log_generator, requirements, signature
 from synthome.tracking.records import GeneratorModel, Metrics, Point
-from synthome.tracking.store import open_run, quiet
+from synthome.tracking.store import current_store, open_run, quiet
 
 GENES = ["A", "B", "C"]
 
@@ -40,13 +41,9 @@ class Plain(Shifted):
 
 @pytest.fixture
 def run(tmp_path, empty_database):
-    import mlflow
-
-    before = mlflow.get_tracking_uri()
     database = tmp_path / "mlflow.db"
     database.write_bytes(empty_database.read_bytes())
-    yield open_run(f"sqlite:///{database}", "synthome", tmp_path / "mlruns", "run", {})
-    mlflow.set_tracking_uri(before)
+    return open_run(f"sqlite:///{database}", "synthome", tmp_path / "mlruns", "run", {})
 
 
 @pytest.fixture
@@ -68,7 +65,8 @@ def model(run, weights, monkeypatch):
     monkeypatch.setattr(registry, "load_generator", lambda path: Shifted())
     run.write([GeneratorModel(str(weights), "generator", "rare_vae")])
     monkeypatch.setattr(sys, "path", list(sys.path))
-    return mlflow.pyfunc.load_model(f"runs:/{run.run_id}/generator")
+    with current_store(run.client.tracking_uri):
+        return mlflow.pyfunc.load_model(f"runs:/{run.run_id}/generator")
 
 
 def test_rows_ask_for_samples_of_their_class(model):
@@ -107,6 +105,17 @@ def test_a_generator_without_temperature_says_so(model, monkeypatch):
     assert len(model.predict(pd.DataFrame({"label": ["a"]}))) == 1
     with pytest.raises(ValueError, match="Plain has no temperature"):
         model.predict(pd.DataFrame({"label": ["a"]}), params={"temperature": 2.0})
+
+
+def test_logging_a_model_leaves_the_store_of_others_alone(run, weights, monkeypatch):
+    """MLflow would set the environment variable, and the next run would take it for a wish."""
+    import mlflow
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = mlflow.get_tracking_uri()
+    run.write([GeneratorModel(str(weights), "generator", "rare_vae")])
+    assert mlflow.get_tracking_uri() == before
+    assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
 def test_the_model_belongs_to_the_run_and_carries_its_scores(run, weights):

@@ -16,8 +16,9 @@ class Sink:
     def write(self, records):
         self.batches.append(list(records))
 
-    def close(self, status):
+    def close(self, status, *, wait=True):
         self.status = status
+        return True
 
 
 @pytest.fixture

@@ -44,8 +44,9 @@ class LineHooks:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
-        """Start counting."""
-        self._begin(len(pipeline.nodes), str(run_params.get("runner") or ""))
+        """Start counting, unless the runner is going to leave out nodes that it alone knows."""
+        total = 0 if run_params.get("only_missing_outputs") else len(pipeline.nodes)
+        self._begin(total, str(run_params.get("runner") or ""))
 
     @hook_impl
     def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:

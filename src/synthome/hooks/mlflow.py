@@ -22,7 +22,13 @@ from pydantic import ValidationError
 from synthome.console.failures import explain, one_line, root_cause, validation_problems
 from synthome.errors import InputError
 from synthome.hooks.places import current_path, loaded_version, mlflow_metadata, plain_path
-from synthome.tracking.config import TrackingConfig, experiment_name, is_enabled, tracking_uri
+from synthome.tracking.config import (
+    TrackingConfig,
+    experiment_name,
+    is_enabled,
+    is_required,
+    tracking_uri,
+)
 from synthome.tracking.describe import (
     command_line,
     context_tags,
@@ -33,6 +39,7 @@ from synthome.tracking.describe import (
     run_name,
 )
 from synthome.tracking.inputs import describe_input
+from synthome.tracking.launch import Helper, Opening, start_run
 from synthome.tracking.recorder import Recorder
 from synthome.tracking.records import (
     Artifact,
@@ -67,6 +74,8 @@ class MlflowHooks:
         self._plan = Plan({})
         self._name = ""
         self._seen: set[str] = set()
+        self._where = ""
+        self._helper: Helper | None = None
         self._sigterm: Any = None
 
     @hook_impl
@@ -80,13 +89,11 @@ class MlflowHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Open the run: a store that does not answer stops everything here, before any work."""
+        """Open the run. A store that the user has named and that is not there stops all here."""
         self._close("KILLED")
         self._plan, self._seen = read_plan(pipeline, catalog), set()
         if not is_enabled(self._config, os.environ):
             return
-        from synthome.tracking.store import open_run
-
         packages = installed()
         params = _params(run_params, pipeline, catalog)
         sliced = any(run_params.get(key) for key in SLICES)
@@ -94,13 +101,17 @@ class MlflowHooks:
         self._name = run_name(pipelines, run_params.get("env"), params, partial=sliced)
         experiment = experiment_name(self._config, os.environ)
         tags = _tags(run_params, self._project) | environment_tags(packages)
-        run = open_run(
-            tracking_uri(self._config, self._project, os.environ),
-            experiment,
-            self._project / "mlruns",
-            self._name,
-            tags,
+        opening = Opening(
+            uri=tracking_uri(self._config, self._project, os.environ),
+            experiment=experiment,
+            artifacts=str(self._project / "mlruns"),
+            name=self._name,
+            tags=tags,
         )
+        required = is_required(self._config, os.environ)
+        run = start_run(opening, self._helper_process(), required=required)
+        if run is None:
+            return
         self._where = f"experiment {experiment!r}, run {self._name!r}"
         self._recorder = Recorder(run)
         self._guard()
@@ -136,8 +147,7 @@ class MlflowHooks:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Close the run and say where it is."""
-        if self._recorder is not None:
-            self._close("FINISHED")
+        if self._recorder is not None and self._close("FINISHED"):
             LOGGER.info("Tracked in MLflow: %s.", self._where)
 
     @hook_impl
@@ -148,13 +158,22 @@ class MlflowHooks:
             self._recorder.add(Tags({"error": reason[:1000]}))
             self._close("FAILED")
 
-    def _close(self, status: str) -> None:
+    def _helper_process(self) -> Helper | None:
+        """Start the process that talks to MLflow, unless this one has imported MLflow anyway."""
+        if "mlflow" in sys.modules:
+            return None
+        if self._helper is None or not self._helper.is_free:
+            self._helper = Helper()
+            atexit.register(self._helper.stop)
+        return self._helper
+
+    def _close(self, status: str) -> bool:
         recorder, self._recorder = self._recorder, None
         if recorder is None:
-            return
-        recorder.close(status)
+            return False
         if recorder.is_mine:
             self._unguard()
+        return recorder.close(status, wait=status == "FINISHED")  # bad news come first
 
     def _guard(self) -> None:
         """See to it that an interrupted run does not look as if it were running for ever."""
@@ -299,7 +318,6 @@ def _tags(run_params: dict[str, Any], project: Path) -> dict[str, str]:
         "kedro.pipelines": ", ".join(run_params.get("pipeline_names") or ["__default__"]),
         "kedro.runner": runner.group(1) if runner else "SequentialRunner",
         "kedro.slice": "; ".join(f"{key}={_listed(value)}" for key, value in sliced.items()),
-        "process": str(os.getpid()),
         **git,
     }
     if "git.commit" in git:

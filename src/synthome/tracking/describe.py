@@ -2,9 +2,11 @@
 
 import getpass
 import json
+import os
 import platform
 import re
 import shlex
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import distributions
@@ -16,6 +18,7 @@ from pydantic import BaseModel
 from synthome.errors import InputError
 
 PACKAGES = ("synthome", "torch", "numpy", "pandas", "anndata", "scanpy", "scikit-learn", "kedro")
+HOST, PROCESS = "host", "process"  # tags
 NOT_ALLOWED = re.compile(r"[^\w\-. :/]")  # in the name of a parameter or metric of MLflow
 
 
@@ -134,6 +137,12 @@ def context_tags(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def environment_tags(packages: Mapping[str, str]) -> dict[str, str]:
-    """Python, platform and the versions of the packages that decide numbers."""
+    """Machine, process, Python, and the versions of the packages that decide numbers."""
     versions = {f"version.{name}": packages[name] for name in PACKAGES if name in packages}
-    return {"python": platform.python_version(), "platform": platform.platform(), **versions}
+    return {
+        HOST: socket.gethostname(),
+        PROCESS: str(os.getpid()),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **versions,
+    }

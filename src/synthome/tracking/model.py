@@ -13,7 +13,7 @@ from mlflow.types.schema import AnyType, ColSpec, ParamSchema, ParamSpec, Schema
 
 from synthome import __file__ as synthome_file
 from synthome import __version__
-from synthome.tracking.store import quiet
+from synthome.tracking.store import current_store, quiet
 
 REQUIREMENTS = (  # what a generator imports to sample; a test holds it complete
     "anndata",
@@ -68,7 +68,7 @@ def log_generator(
         model_type="generator",
         tags={"synthome.version": __version__},
     )
-    with quiet():
+    with quiet(), current_store(client.tracking_uri):
         import mlflow.pyfunc
 
         Model.log(

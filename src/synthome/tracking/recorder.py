@@ -13,14 +13,14 @@ from synthome.tracking.records import Record, dumps, loads
 
 @runtime_checkable
 class Sink(Protocol):
-    """Where records end; :class:`synthome.tracking.store.TrackedRun` is one."""
+    """Where records end: MLflow in this process or in another one."""
 
     def write(self, records: Sequence[Record]) -> None:
         """Take records."""
         ...
 
-    def close(self, status: str) -> None:
-        """End the run."""
+    def close(self, status: str, *, wait: bool = True) -> bool:
+        """End the run; whether it is kept, as far as ``wait`` lets it know."""
         ...
 
 
@@ -62,13 +62,13 @@ class Recorder:
             if records:
                 self._sink.write(records)
 
-    def close(self, status: str) -> None:
-        """Flush, and end the run."""
+    def close(self, status: str, *, wait: bool = True) -> bool:
+        """Flush, and end the run; whether it is kept, as far as ``wait`` lets it know."""
         if not self.is_mine:
-            return
+            return False
         self.flush()
-        self._sink.close(status)
         shutil.rmtree(self._folder, ignore_errors=True)
+        return self._sink.close(status, wait=wait)
 
     def _from_workers(self) -> list[Record]:
         records = []

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 # MLflow reads these while it is imported. A setting of the user comes first.
 _SETTINGS = {
@@ -42,7 +41,14 @@ from mlflow.entities import (  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 from synthome.errors import InputError  # noqa: E402
-from synthome.tracking.config import SWITCH  # noqa: E402
+from synthome.tracking.config import (  # noqa: E402
+    SQLITE,
+    URI_VARIABLE,
+    WAYS_OUT,
+    is_server,
+    without_password,
+)
+from synthome.tracking.describe import HOST, PROCESS  # noqa: E402
 from synthome.tracking.records import (  # noqa: E402
     Artifact,
     GeneratorModel,
@@ -59,7 +65,6 @@ T = TypeVar("T")
 LOGGER = logging.getLogger(__name__)
 MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100  # of one request
 MAX_PARAM, MAX_TAG = 6000, 8000  # characters of one value
-PROBE_SECONDS = 5.0
 
 
 class TrackedRun:
@@ -88,12 +93,14 @@ class TrackedRun:
                 )
                 self._warned = True
 
-    def close(self, status: str) -> None:
-        """End the run as FINISHED, FAILED or KILLED."""
+    def close(self, status: str, *, wait: bool = True) -> bool:  # noqa: ARG002
+        """End the run as FINISHED, FAILED or KILLED; whether MLflow has taken note."""
         try:
             self.client.set_terminated(self.run_id, status)
         except Exception as error:
             LOGGER.warning("MLflow could not be told that the run ended: %s", _first_line(error))
+            return False
+        return True
 
     def _write_one(self, record: Record) -> None:
         match record:
@@ -175,19 +182,18 @@ def open_run(
     InputError
         If the store does not answer or refuses: better now than after hours of training.
     """
-    _probe(uri)
-    mlflow.set_tracking_uri(uri)  # code of a node that calls MLflow itself meets the same store
     try:
         with quiet():
             client = MlflowClient(uri)
             experiment_id = _experiment(client, uri, experiment, artifacts)
+            _close_abandoned(client, uri, experiment_id)
             short = {key: value[:MAX_TAG] for key, value in tags.items()}
             run = client.create_run(experiment_id, run_name=name, tags=short)
     except InputError:
         raise
     except Exception as error:
         raise InputError(
-            f"MLflow at {_without_password(uri)} cannot be used: {_first_line(error)} {_ways_out()}"
+            f"MLflow at {without_password(uri)} cannot be used: {_first_line(error)} {WAYS_OUT}"
         ) from error
     return TrackedRun(client, run.info.run_id, experiment_id)
 
@@ -203,7 +209,7 @@ def _experiment(client: MlflowClient, uri: str, name: str, artifacts: Path) -> s
             )
         if found is not None:
             return found.experiment_id
-        location = None if _is_server(uri) else artifacts.absolute().as_uri()
+        location = None if is_server(uri) else artifacts.absolute().as_uri()
         try:
             return client.create_experiment(name, artifact_location=location)
         except MlflowException:  # another run made it a moment ago
@@ -211,44 +217,53 @@ def _experiment(client: MlflowClient, uri: str, name: str, artifacts: Path) -> s
     raise InputError(f"The MLflow experiment {name!r} can be neither found nor created.")
 
 
-def _probe(uri: str) -> None:
-    """Knock at the door of a server, so that a dead one is told at once."""
-    if not _is_server(uri):
+def _close_abandoned(client: MlflowClient, uri: str, experiment_id: str) -> None:
+    """End the runs of this machine whose process is gone: no handler runs when memory runs out."""
+    if not uri.startswith(SQLITE):
         return
-    parts = urlsplit(uri)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    mine = f"attributes.status = 'RUNNING' and tags.{HOST} = '{socket.gethostname()}'"
+    for run in client.search_runs([experiment_id], mine):
+        process = run.data.tags.get(PROCESS, "")
+        if process.isdigit() and not _is_alive(int(process)):
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _is_alive(process: int) -> bool:
     try:
-        socket.create_connection((parts.hostname or "", port), timeout=PROBE_SECONDS).close()
-    except OSError as error:
-        raise InputError(
-            f"The MLflow server {_without_password(uri)} does not answer "
-            f"({error.strerror or error}). {_ways_out()}"
-        ) from error
-
-
-def _ways_out() -> str:
-    return (
-        "Start it, or unset MLFLOW_TRACKING_URI (and tracking_uri in mlflow.yml) to track in a "
-        f"local file, or run without tracking: {SWITCH}=off."
-    )
-
-
-def _is_server(uri: str) -> bool:
-    return urlsplit(uri).scheme in {"http", "https"}
-
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", uri)
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is there, but belongs to somebody else
+        return True
+    return True
 
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
-    return _without_password(text[0] if text else type(error).__name__)[:300]
+    return without_password(text[0] if text else type(error).__name__)[:300]
 
 
 def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+@contextmanager
+def current_store(uri: str) -> Iterator[None]:
+    """Make ``uri`` the store of MLflow's global functions, for a while.
+
+    Setting it also sets the environment variable, which would look like a wish of the user.
+    """
+    environment = os.environ.get(URI_VARIABLE)
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+        os.environ.pop(URI_VARIABLE, None)
+        if environment is not None:
+            os.environ[URI_VARIABLE] = environment
 
 
 @contextmanager
