@@ -84,7 +84,8 @@ def fold_columns(adata: AnnData) -> list[str]:
 
 def absent() -> AnnData:
     """The cohort that was not given: no samples, no genes."""
-    return AnnData(np.zeros((0, 0)), obs=pd.DataFrame(), var=pd.DataFrame())
+    nothing = pd.DataFrame(index=pd.Index([], dtype=str))
+    return AnnData(np.zeros((0, 0)), obs=nothing, var=nothing.copy())
 
 
 def is_absent(adata: AnnData) -> bool:

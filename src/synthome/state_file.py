@@ -22,7 +22,7 @@ def write_state(path: Path, state: State) -> None:
     from safetensors.numpy import save_file
 
     arrays, facts = state
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     save_file(whole, path, metadata={_FACTS: json.dumps(facts)})
 
 

@@ -26,5 +26,7 @@ def validate_external(
     external, report = align.validate_external(raw, config)
     if is_absent(external):
         return external, report
-    aligned, alignment = align.align_external(external, cohort)
-    return aligned, report | {"steps": [*report["steps"], *alignment["steps"]]}
+    aligned, alignment = align.align_external(
+        external, cohort, config.min_shared_genes, config.allow_duplicates
+    )
+    return aligned, report | alignment | {"steps": [*report["steps"], *alignment["steps"]]}

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from project_copy import PROJECT, copy_project, run
+from project_copy import PROJECT
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 pytestmark = [
@@ -18,13 +18,12 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def finished_for_notebooks(tmp_path_factory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SYNTHOME_TRACKING", "off")
-        project = run(copy_project(tmp_path_factory.mktemp("notebooks")), "rare_vae")
-    (project / "notebooks").mkdir()
-    return project
+@pytest.fixture
+def folder(finished, tmp_path) -> Path:
+    """The notebook folder of a copy of the finished project."""
+    shutil.copytree(finished, tmp_path / "project")
+    (tmp_path / "project/notebooks").mkdir()
+    return tmp_path / "project/notebooks"
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
@@ -35,19 +34,18 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, finished_for_notebooks):
-    folder = finished_for_notebooks / "notebooks"
+def test_notebook_runs(path, folder):
     shutil.copy(path, folder)
     notebook = nbformat.read(path, as_version=4)
     execute(notebook, folder)
     assert all(cell.get("execution_count") for cell in notebook.cells if cell.cell_type == "code")
 
 
-def test_a_failing_notebook_is_noticed(finished_for_notebooks):
+def test_a_failing_notebook_is_noticed(folder):
     """Kedro's tracebacks hide errors from some runners: this one must see them."""
     cells = [nbformat.v4.new_code_cell(s) for s in ("%load_ext kedro.ipython", "assert False")]
     with pytest.raises(CellExecutionError):
-        execute(nbformat.v4.new_notebook(cells=cells), finished_for_notebooks / "notebooks")
+        execute(nbformat.v4.new_notebook(cells=cells), folder)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
