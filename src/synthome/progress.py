@@ -19,9 +19,9 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -165,10 +165,10 @@ def progress(
     clock
         Seconds from any origin; replaced in tests.
     """
-    sized: Iterable[T] = range(items) if isinstance(items, int) else items  # type: ignore[assignment]
-    if total is None and hasattr(sized, "__len__"):
-        total = len(sized)
-    return Progress(sized, description, total, sys.stderr if stream is None else stream, clock)
+    steps: Any = range(items) if isinstance(items, int) else items
+    if total is None and isinstance(steps, Sized):
+        total = len(steps)
+    return Progress(steps, description, total, sys.stderr if stream is None else stream, clock)
 
 
 def _bar(description: str, total: int | None, stream: Stream) -> "tqdm":

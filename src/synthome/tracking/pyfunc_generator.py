@@ -91,7 +91,8 @@ class GeneratorModel(PythonModel):
             raise ValueError(
                 f"{type(self.generator).__name__} has no temperature; leave it out of the call."
             )
-        return self.generator.sample(n_obs, labels, rng, temperature=float(temperature))
+        sample: Any = self.generator.sample  # the protocol knows no temperature
+        return sample(n_obs, labels, rng, temperature=float(temperature))
 
 
 def _column(table: pd.DataFrame, name: str) -> pd.Series | None:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 # MLflow reads these while it is imported. A setting of the user comes first.
 _SETTINGS = {
@@ -255,7 +255,7 @@ def current_store(uri: str) -> Iterator[None]:
     Setting it also sets the environment variable, which would look like a wish of the user.
     """
     environment = os.environ.get(URI_VARIABLE)
-    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    before: Any = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     mlflow.set_tracking_uri(uri)
     try:
         yield
