@@ -5,7 +5,6 @@ from typing import Any, Self, get_args
 
 from beartype import BeartypeConf, beartype
 
-
 # An int is welcome where a float is expected, as everywhere in Python.
 CHECKED = beartype(conf=BeartypeConf(is_pep484_tower=True))
 

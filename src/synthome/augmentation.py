@@ -1,14 +1,12 @@
 """How many synthetic samples, of which class, at which temperature."""
 
-from typing import Any, cast
-
 import numpy as np
 from anndata import AnnData
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from synthome.config import Config
 from synthome.errors import InputError
-from synthome.generator import Generator
+from synthome.generator import TrainedGenerator
 
 
 class SamplingConfig(Config):
@@ -48,14 +46,11 @@ def wanted_labels(config: SamplingConfig, classes: np.ndarray) -> list[str] | No
     return None
 
 
-def draw(fitted: Generator, config: SamplingConfig, rng: np.random.Generator) -> AnnData:
+def draw(fitted: TrainedGenerator, config: SamplingConfig, rng: np.random.Generator) -> AnnData:
     """A synthetic cohort of the asked size and classes, as log expression."""
-    classes = np.unique(cast(Any, fitted).train_labels)
-    labels = wanted_labels(config, classes)
+    labels = wanted_labels(config, np.unique(fitted.train_labels))
     n_obs = config.n_obs if labels is None else len(labels)
-    if config.temperature is None:
-        return fitted.sample(n_obs, labels, rng)
-    return cast(Any, fitted).sample(n_obs, labels, rng, temperature=config.temperature)
+    return fitted.sample(n_obs, labels, rng, temperature=config.temperature)
 
 
 def _parse_sizes(text: str) -> dict[str, int]:

@@ -5,6 +5,7 @@ because each of them can be fitted to training rows and asked for labelled new o
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -13,6 +14,7 @@ from anndata import AnnData
 
 from synthome.anndata_schema import SYNTHETIC, UNS, label_key, provenance
 from synthome.errors import InputError
+from synthome.state_file import State
 
 
 @runtime_checkable
@@ -25,6 +27,39 @@ class Generator(Protocol):
 
     def sample(self, n_obs: int, labels: Sequence[str] | None, rng: np.random.Generator) -> AnnData:
         """Draw ``n_obs`` samples; ``labels=None`` follows the training class proportions."""
+        ...
+
+
+class TrainedGenerator(Generator, Protocol):
+    """A generator with weights: it is trained, written down, rebuilt, and drawn from hot or cold.
+
+    Attributes
+    ----------
+    train_labels
+        Class of each training row.
+    history
+        One row per epoch.
+    """
+
+    train_labels: np.ndarray
+    history: pd.DataFrame
+
+    def fit(self, train: AnnData, *, checkpoint: Path | None = None) -> Self:
+        """Learn from ``train``; go on from ``checkpoint`` when that run was killed."""
+        ...
+
+    def sample(
+        self,
+        n_obs: int,
+        labels: Sequence[str] | None,
+        rng: np.random.Generator,
+        temperature: float | None = None,
+    ) -> AnnData:
+        """Draw samples; ``temperature`` replaces the one of the configuration."""
+        ...
+
+    def state(self) -> State:
+        """Everything that ``from_state`` needs to rebuild it."""
         ...
 
 

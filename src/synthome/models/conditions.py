@@ -45,7 +45,7 @@ class Covariate:
         if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
             text = _as_text(column)
             levels = tuple(sorted(set(text)))
-            shares = {
+            shares: dict[str, tuple[float, ...]] = {
                 c: tuple(float((text[labels == c] == level).mean()) for level in levels)
                 for c in classes
             }
@@ -53,7 +53,7 @@ class Covariate:
         values = column.to_numpy(dtype=float)
         loc, scale = float(np.nanmean(values)), float(np.nanstd(values)) or 1.0
         standard = np.nan_to_num((values - loc) / scale)
-        moments = {
+        moments: dict[str, tuple[float, ...]] = {
             c: (float(standard[labels == c].mean()), float(standard[labels == c].std()))
             for c in classes
         }

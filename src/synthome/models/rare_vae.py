@@ -87,6 +87,8 @@ def latent_budget(n_obs: int) -> int:
 class RareVAE(nn.Module):
     """Eqs. 1-4."""
 
+    read: Tensor
+
     def __init__(
         self, n_vars: int, n_conditions: int, n_latent: int, read: Tensor, config: RareVAEConfig
     ) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from synthome.config import Config
 from synthome.errors import InputError
-from synthome.generator import Generator
+from synthome.generator import TrainedGenerator
 from synthome.state_file import State, read_state
 
 _GENERATORS = {  # name -> (class, its config)
@@ -57,7 +57,9 @@ class GeneratorSettings(Config):
         self.build()
         return self
 
-    def build(self, seed: int | None = None, temperature: PositiveFloat | None = None) -> Generator:
+    def build(
+        self, seed: int | None = None, temperature: PositiveFloat | None = None
+    ) -> TrainedGenerator:
         """An unfitted generator; ``seed`` and ``temperature`` override the settings."""
         chosen = self.architectures[self.architecture]
         generator, config = _classes(chosen.generator)
@@ -66,12 +68,12 @@ class GeneratorSettings(Config):
         return generator(options, seed=self.seed if seed is None else seed)
 
 
-def from_state(state: State) -> Generator:
+def from_state(state: State) -> TrainedGenerator:
     """The fitted generator that wrote ``state``."""
     arrays, facts = state
     return _classes(facts["generator"])[0].from_state(arrays, facts)
 
 
-def load_generator(path: str | Path) -> Generator:
+def load_generator(path: str | Path) -> TrainedGenerator:
     """The fitted generator in a weights file."""
     return from_state(read_state(Path(path)))

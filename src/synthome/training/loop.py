@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from synthome.errors import InputError
-from synthome.progress import progress
+from synthome.progress import Progress, progress
 from synthome.rng import seeded
 from synthome.training.config import TrainingConfig
 from synthome.training.device import autocast, pick_device
@@ -84,6 +84,7 @@ def fit(
     with seeded(seed):
         run = _Run(model, rows, held_out, config, seed)
         run.resume(checkpoint)
+        epochs: Progress[int]
         with progress(config.max_epochs, description) as epochs:
             epochs.advance(run.epoch)
             while not run.finished:
