@@ -115,6 +115,19 @@ def test_the_model_is_shown_the_training_rows_and_nothing_else(cohort):
         assert train.obs_names.tolist() == expected.tolist()
 
 
+def test_the_released_rows_are_scored_in_the_fold_that_they_come_from(cohort, tables):
+    """In place of a second fit; the other fold and the other arms stay as they are."""
+    train = cohort[(cohort.obs["split"] == "train").to_numpy()].copy()
+    released = IndependentNoise().fit(train).sample(120, None, np.random.default_rng(0))
+    scores, _ = cross_validate(cohort, copies, TRANSFORM, CONFIG, released=released)
+    assert not scores["value"].equals(tables[0]["value"])
+    untouched = (scores["fold"] != 0) | (scores["arm"] != "model")
+    pd.testing.assert_frame_equal(scores[untouched], tables[0][untouched])
+    table = scores.pivot_table(index="fold", columns=["arm", "metric"], values="value")
+    assert table["model", "fidelity/beyond_range"].tolist()[0] > 0.5  # noise; copies give 0
+    assert table["model", "fidelity/beyond_range"].tolist()[1] == 0.0
+
+
 def test_changing_test_rows_changes_nothing_that_is_fitted(cohort):
     """Genes, training values and draws of the fold stay bit for bit; its scores do not."""
     changed = cohort.copy()
@@ -201,7 +214,10 @@ def test_rows_without_a_label_are_left_out(cohort):
     """They belong to no class that could be scored."""
     cohort.obs.loc["sample_3", "condition"] = None
     scores, attacks = cross_validate(cohort, shuffled, TRANSFORM, CONFIG)
-    assert "sample_3" not in set(attacks["sample"])
+    assert set(attacks["sample"]) == set(range(40)) - {3}
+    rows = attacks.drop_duplicates("sample")
+    expected = cohort.obs["condition"].to_numpy()[rows["sample"]]
+    np.testing.assert_array_equal(rows["label"], expected)
     assert scores.loc[scores["fold"] == 1, "n_test"].unique().tolist() == [19]
 
 

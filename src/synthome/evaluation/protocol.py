@@ -121,7 +121,8 @@ def cross_validate(
             scores.append(fold_scores)
             attacks.append(attack_scores)
     attacked = pd.concat(attacks, ignore_index=True)
-    attacked["sample"] = adata.obs_names.get_indexer(attacked["sample"])  # no name leaves here
+    row = np.flatnonzero(labelled)[adata.obs_names.get_indexer(attacked["sample"])]
+    attacked["sample"] = row  # no name leaves here
     return pd.concat(scores, ignore_index=True), attacked
 
 
