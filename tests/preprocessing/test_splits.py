@@ -183,8 +183,18 @@ def test_each_class_is_in_each_test_part_wherever_a_search_of_all_deals_finds_a_
         rows = np.repeat(np.arange(len(group)), sizes[group, label])
         labels = np.array(["a", "b", "c"])[label[rows]]
         adata = cohort(labels, [f"g{g}" for g in group[rows]])
-        assert (table(assign_folds(adata, SplitConfig(n_splits=n_splits))) > 0).all(axis=None)
+        split = assign_folds(adata, SplitConfig(n_splits=n_splits))
+        assert (table(split) > 0).all(axis=None)
     assert n_possible > 10
+
+
+def test_a_deal_that_leaves_a_test_part_without_a_class_is_dealt_again():
+    """Eight patients with up to four of five tissues each: one deal in two misses some tissue."""
+    held = ["cd", "ade", "abc", "e", "acd", "ae", "abce", "abde"]
+    labels = [tissue for tissues in held for tissue in tissues]
+    groups = [f"g{i}" for i, tissues in enumerate(held) for _ in tissues]
+    split = assign_folds(cohort(labels, groups), SplitConfig(n_splits=3, n_repeats=8))
+    assert all((table(split, repeat) > 0).all(axis=None) for repeat in range(8))
 
 
 def test_groups_that_allow_no_split_are_an_error():
