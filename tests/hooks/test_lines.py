@@ -3,9 +3,10 @@
 import re
 
 import pytest
+from kedro.pipeline import Node, Pipeline
 from kedro.runner import ThreadRunner
 
-from synthome.hooks.lines import PLACE, RESUME
+from synthome.hooks.lines import PLACE, RESUME, LineHooks
 
 LINE = re.compile(r"^(\[\d/\d\] \S+) \.\.\. \d+\.\d s$")
 
@@ -32,6 +33,19 @@ def test_nodes_are_not_numbered_when_the_runner_leaves_some_out(tiny_project):
     (tiny_project.path / "data/alpha/metrics.json").unlink()
     lines = tiny_project.run("alpha", only={"only_missing_outputs": True})
     assert lines[0].startswith("alpha.score ... ")
+
+
+def test_a_node_that_saves_in_pieces_gets_one_line(caplog):
+    """A generator function saves each output more than once."""
+    caplog.set_level("INFO", logger="synthome.run")
+    node = Node(iter, "source", ["part", "rest"], name="pieces")
+    hooks = LineHooks()
+    hooks.before_pipeline_run({}, Pipeline([node]))
+    hooks.before_node_run(node)
+    for name in ["part", "rest"] * 3:
+        hooks.before_dataset_saved(name, node)
+        hooks.after_dataset_saved(name, node)
+    assert [record.getMessage()[:12] for record in caplog.records] == ["[1/1] pieces"]
 
 
 def test_threads_count_together(tiny_project):

@@ -107,15 +107,18 @@ def test_a_generator_without_temperature_says_so(model, monkeypatch):
         model.predict(pd.DataFrame({"label": ["a"]}), params={"temperature": 2.0})
 
 
-def test_logging_a_model_leaves_the_store_of_others_alone(run, weights, monkeypatch):
-    """MLflow would set the environment variable, and the next run would take it for a wish."""
+@pytest.mark.parametrize("wish", [None, "http://127.0.0.1:9"])
+def test_logging_a_model_leaves_the_store_of_others_alone(run, weights, monkeypatch, wish):
+    """MLflow sets the environment variable, which the next run would take for a wish."""
     import mlflow
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if wish:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", wish)
     before = mlflow.get_tracking_uri()
     run.write([GeneratorModel(str(weights), "generator", "rare_vae")])
     assert mlflow.get_tracking_uri() == before
-    assert "MLFLOW_TRACKING_URI" not in os.environ
+    assert os.environ.get("MLFLOW_TRACKING_URI") == wish
 
 
 def test_the_model_belongs_to_the_run_and_carries_its_scores(run, weights):

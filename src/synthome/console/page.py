@@ -18,7 +18,6 @@ from synthome.progress import Stream
 # (start of the message as a regular expression, category, why it may be dropped).
 KNOWN_NOISE: tuple[tuple[str, type[Warning], str], ...] = (
     (r"n_jobs value .* overridden to 1 by setting random_state", UserWarning, "umap: wanted"),
-    (r"Option '--pipeline' is deprecated", DeprecationWarning, "our documented spelling"),
     (r".*`preview_fn` is an experimental feature", Warning, "kedro: we use it knowingly"),
     (r".*pkg_resources is deprecated", Warning, "a dependency of a dependency"),
     (r"Accessing the 'model_fields' attribute on the instance", Warning, "kedro 1.7 does so"),

@@ -43,7 +43,6 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from synthome.errors import InputError  # noqa: E402
 from synthome.tracking.config import (  # noqa: E402
     SQLITE,
-    URI_VARIABLE,
     WAYS_OUT,
     is_server,
     without_password,
@@ -252,18 +251,14 @@ def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 def current_store(uri: str) -> Iterator[None]:
     """Make ``uri`` the store of MLflow's global functions, for a while.
 
-    Setting it also sets the environment variable, which would look like a wish of the user.
+    For longer it would stay in the environment, and look like a wish of the user.
     """
-    environment = os.environ.get(URI_VARIABLE)
     before: Any = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     mlflow.set_tracking_uri(uri)
     try:
         yield
     finally:
         mlflow.set_tracking_uri(before)
-        os.environ.pop(URI_VARIABLE, None)
-        if environment is not None:
-            os.environ[URI_VARIABLE] = environment
 
 
 @contextmanager
