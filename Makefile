@@ -12,6 +12,8 @@ PARAMS ?=
 RUN_ARGS = $(if $(PIPELINE),--pipeline=$(PIPELINE)) $(if $(ENV),--env=$(ENV)) $(if $(PARAMS),--params="$(PARAMS)")
 
 export DO_NOT_TRACK = 1
+# Threads that wait should sleep: spinning ones slow a shared machine down.
+export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test quick lint viz mlflow notebook bench bench-gpu clean
@@ -44,10 +46,10 @@ run: $(VENV)/.installed ## kedro run; PIPELINE=, ENV=, PARAMS= pass through
 	@$(KEDRO) run $(RUN_ARGS)
 
 test: $(VENV)/.installed-test ## the whole test suite
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 
 quick: $(VENV)/.installed-test ## the tests that are neither slow, nor on a GPU, nor on the network
-	@$(BIN)/python -m pytest -m "not slow and not gpu and not network"
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu and not network"
 
 lint: $(VENV)/.installed-test ## ruff, import contracts, types
 	@$(BIN)/ruff check .

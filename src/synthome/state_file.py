@@ -23,7 +23,14 @@ def write_state(path: Path, state: State) -> None:
 
     arrays, facts = state
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    save_file(whole, path, metadata={_FACTS: json.dumps(facts)})
+    save_file(whole, path, metadata={_FACTS: json.dumps(facts, default=_plain)})
+
+
+def _plain(value: Any) -> Any:
+    """NumPy numbers and arrays, as h5ad gives them back, for JSON."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a state's facts must be JSON, but hold a {type(value).__name__}")
 
 
 def read_state(path: Path) -> State:

@@ -145,3 +145,9 @@ def _cross_validated_accuracy(rng, gap, p):
         )
         found.append((nearer == y[held]).mean())
     return np.array(found)
+
+
+def test_folds_that_agree_exactly_still_have_an_interval():
+    """No variance among 40 held-out rows is no proof of none: the rule of three, 3 / 40."""
+    low, high = resampled_interval(np.zeros(5), n_train=32, n_test=8)
+    assert (low, high) == (-0.075, 0.075)

@@ -105,9 +105,14 @@ def resampled_interval(
     With J folds (times repeats), the variance of the mean is ``(1/J + n_test/n_train) s^2`` and
     not ``s^2 / J``, on J - 1 degrees of freedom. NaN for fewer than two folds.
 
+    Folds that agree exactly, as accuracies of a few rows do, show no variance, but they do not show
+    that there is none: an event that none of n rows had may still have a rate of 3 / n (the rule of
+    three), so the interval reaches that far to both sides.
+
     References
     ----------
     Nadeau and Bengio (2003), Machine Learning 52, 239-281. doi:10.1023/A:1024068626366
+    Hanley and Lippman-Hand (1983), JAMA 249, 1743-1745. doi:10.1001/jama.1983.03330370053031
     """
     from scipy.special import stdtrit
 
@@ -117,5 +122,7 @@ def resampled_interval(
         return float("nan"), float("nan")
     variance = (1.0 / n_folds + n_test / n_train) * float(values.var(ddof=1))
     reach = float(stdtrit(n_folds - 1, (1.0 + level) / 2.0)) * math.sqrt(variance)
+    if np.ptp(values) == 0.0:
+        reach = 3.0 / (n_folds * n_test)
     mean = float(values.mean())
     return mean - reach, mean + reach
