@@ -48,6 +48,16 @@ def test_further_columns_get_panels_of_their_own(history):
     assert titles[1:] == ["Kullback–Leibler term", "Learning rate"]
 
 
+def test_training_and_validation_of_a_term_share_a_panel(history):
+    more = history.assign(train_kl=2.0, validation_kl=3.0, learning_rate=10.0 ** -history["epoch"])
+    _, kl, rate = loss_curves(more).axes
+    assert kl.get_title(loc="left") == "Kullback–Leibler term"
+    assert [line.get_linestyle() for line in kl.lines] == ["-", "--"]
+    assert rate.get_yscale() == "log"
+    low, high = rate.get_ylim()
+    assert sum(low <= tick <= high for tick in rate.get_yticks()) <= 6
+
+
 def test_a_wide_range_is_drawn_on_a_log_scale(history):
     assert loss_curves(history).axes[0].get_yscale() == "linear"
     assert loss_curves(history.assign(train_loss=10.0 ** history["epoch"])).axes[

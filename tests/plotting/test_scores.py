@@ -67,6 +67,23 @@ def test_value_and_interval_in_one_text():
     assert read_score("utility/augmentation_gain_auc", gain).text == "+0.02 [−0.03, +0.07]"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "low", "high", "text"),
+    [
+        ("fidelity/mmd2", 0.037, 0.006, 0.068, "0.037 [0.006, 0.068]"),
+        ("fidelity/mean_r2", 0.998, 0.996, 0.999, "0.998 [0.996, 0.999]"),
+        ("fidelity/mean_r2", 0.99996, 0.99994, 1.0, "1.000 [1.000, 1.000]"),
+        ("utility/tstr_auc", 0.996, 0.91, 1.0, "1.00 [0.91, 1.00]"),
+        ("utility/augmentation_gain", -0.014, -0.074, 0.046, "−0.01 [−0.07, +0.05]"),
+        ("utility/augmentation_gain", 0.0, 0.0, 0.0, "0.00 [0.00, 0.00]"),
+        ("fidelity/mmd2", 0.00002, -0.0001, 0.00014, "2.0e−05 [−1.0e−04, 1.4e−04]"),
+        ("ldvae/elbo", -1533.2, -1600.0, -1500.0, "−1,533 [−1,600, −1,500]"),
+    ],
+)
+def test_an_interval_has_the_decimals_that_its_width_deserves(key, value, low, high, text):
+    assert read_score(key, entry(value=value, interval=[low, high])).text == text
+
+
 def test_words_come_from_the_registry():
     score = read_score("utility/tstr_auc", entry(), WORDS)
     assert (score.name, score.meaning, score.best) == ("Ranking", "How well", 1.0)

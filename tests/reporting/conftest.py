@@ -52,6 +52,7 @@ def facts() -> CohortFacts:
         name="FSHD muscle biopsies",
         class_sizes={"FSHD": 34, "control": 9},
         n_genes=18342,
+        n_genes_synthetic=9000,
         n_genes_scored=2000,
         n_train=34,
         n_test=9,

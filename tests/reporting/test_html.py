@@ -198,7 +198,7 @@ def test_what_was_done_and_how_to_repeat_it(render):
         "3 min 32 s",
         "model.n_latent",
         "2.13.0",
-        "18,342 after validation, 2,000 modelled and scored",
+        "18,342 after validation, 9,000 in the synthetic cohort, 2,000 scored",
         "5-fold cross-validation, repeated 3 times",
         "trained for 3 epochs; the weights of epoch 2 were kept (validation loss 2.50)",
     ):

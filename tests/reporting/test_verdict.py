@@ -83,8 +83,16 @@ def test_noise_that_does_as_well_is_told(good, facts, make_entry):
     assert verdict(good, facts).useful.note == ""
     good["utility/tstr_auc"] = make_entry(0.95, 0.93, 0.97, 0.93, 0.95)
     note = verdict(good, facts).useful.note
-    assert note.startswith("Noise without any structure passes as well")
-    assert "0.93" in note
+    assert note.startswith("Noise without any structure does as well")
+    assert "0.93 against 0.95" in note
+
+
+def test_noise_that_does_better_is_told_whatever_the_finding(good, facts, make_entry):
+    """On the FSHD cohort noise ranks patients at 0.93."""
+    good["utility/tstr_auc"] = make_entry(0.86, 0.40, 1.0, 0.93, 0.90)
+    assert "0.93 against 0.86" in verdict(good, facts).useful.note
+    good["fidelity/c2st_auc"] = make_entry(0.70, 0.62, 0.78, 0.65, 0.5)
+    assert "0.65 against 0.70" in verdict(good, facts).faithful.note
 
 
 def test_noise_is_allowed_to_have_the_right_spread(good, facts):
@@ -173,6 +181,15 @@ def test_a_gain_for_one_classifier_is_not_said_of_all(good, facts, make_entry):
     assert found.augmentation.advice == "augment"
     assert "−0.04 [−0.08, −0.01]" in found.augmentation.note
     assert "not every kind of classifier gained" in found.headline
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "finding"),
+    [(0.01, 0.1, "holds"), (0.0, 0.0, "unclear"), (-0.1, 0.1, "unclear"), (-0.1, -0.05, "fails")],
+)
+def test_each_gain_is_judged_by_its_sign(low, high, finding, good, facts, make_entry):
+    good["utility/augmentation_gain"] = make_entry((low + high) / 2, low, high)
+    assert verdict(good, facts).augmentation.evidence[0].finding == finding
 
 
 def test_scores_that_reward_copying_are_listed(good, facts):

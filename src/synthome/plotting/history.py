@@ -20,6 +20,7 @@ from synthome.plotting.style import (
     styled,
 )
 
+MAX_PANELS = 4  # further curves, in the order of the columns
 LOSSES = ("train_loss", "validation_loss")
 _NOT_CURVES = {"epoch", "best", "seconds", "stage", *LOSSES}
 _TITLES = {
@@ -60,17 +61,13 @@ def loss_curves(history: pd.DataFrame) -> Figure:
             f"this one has {len(history)} rows and the columns "
             f"{', '.join(map(str, history.columns)) or '(none)'}."
         )
-    extra = [
-        str(column)
-        for column in history.select_dtypes("number").columns
-        if column not in _NOT_CURVES and history[column].notna().any()
-    ][:4]
+    extra = _further_curves(history)
     figure = new_figure(height=3.6 if not extra else 5.4)
     if extra:
         grid = figure.add_gridspec(2, len(extra), height_ratios=[2.0, 1.0])
         main = figure.add_subplot(grid[0, :])
-        for i, column in enumerate(extra):
-            _small_panel(figure.add_subplot(grid[1, i]), history, column)
+        for i, (term, columns) in enumerate(extra.items()):
+            _small_panel(figure.add_subplot(grid[1, i]), history, term, columns)
     else:
         main = figure.add_subplot()
     _losses(main, history)
@@ -104,19 +101,33 @@ def _losses(ax: Axes, history: pd.DataFrame) -> None:
     add_grid(ax)
 
 
-def _small_panel(ax: Axes, history: pd.DataFrame, column: str) -> None:
-    ax.plot(history["epoch"], history[column], color=MUTED)
-    values = history[column].dropna()
-    if column == "learning_rate" and (values > 0).all() and values.nunique() > 1:
+def _further_curves(history: pd.DataFrame) -> dict[str, list[str]]:
+    """Columns of the further panels by term: ``train_kl`` and ``validation_kl`` share one."""
+    terms: dict[str, list[str]] = {}
+    for column in map(str, history.select_dtypes("number").columns):
+        if column not in _NOT_CURVES and history[column].notna().any():
+            term = column.removeprefix("train_").removeprefix("validation_")
+            terms.setdefault(term, []).append(column)
+    return dict(list(terms.items())[:MAX_PANELS])
+
+
+def _small_panel(ax: Axes, history: pd.DataFrame, term: str, columns: list[str]) -> None:
+    for column in columns:
+        validation = column.startswith("validation_")
+        colour = SYNTHETIC if validation else REAL if column.startswith("train_") else MUTED
+        ax.plot(history["epoch"], history[column], "--" if validation else "-", color=colour)
+    values = history[columns].stack()
+    spread = values.max() / values.min() if values.min() > 0 else 1.0
+    if spread > 30 or (term == "learning_rate" and spread > 1.5):
         ax.set_yscale("log")
-    title = _TITLES.get(column, column.replace("_", " ").capitalize())
-    ax.set_title(title, fontsize=9.0, fontweight="normal")
-    ax.set_xlabel("Epoch")
-    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    if ax.get_yscale() == "log":
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        subs = (1.0, 2.0, 5.0) if spread < 30 else (1.0,)
+        ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=5))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     else:
         ax.yaxis.set_major_locator(MaxNLocator(4))
+    title = _TITLES.get(term, term.replace("_", " ").capitalize())
+    ax.set_title(title, fontsize=9.0, fontweight="normal")
+    ax.set_xlabel("Epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     add_grid(ax)

@@ -112,26 +112,34 @@ class Score:
     @property
     def text(self) -> str:
         """Value and interval, such as ``0.93 [0.88, 0.97]``."""
-        signed = self.is_gain
         if not self.measured:
             return "not measured"
-        shown = format_number(self.value, signed)
         if not self.has_interval:
-            return f"{shown} (no interval)"
-        return f"{shown} [{format_number(self.low, signed)}, {format_number(self.high, signed)}]"
+            return f"{format_number(self.value, self.is_gain)} (no interval)"
+        width = self.high - self.low
+        largest = max(abs(self.low), abs(self.high), abs(self.value))
+        decimals = 2 if width >= 0.02 and (self.is_gain or largest >= 0.1) else 3
+        value, low, high = (
+            format_number(number, self.is_gain, decimals)
+            for number in (self.value, self.low, self.high)
+        )
+        return f"{value} [{low}, {high}]"
 
 
-def format_number(value: float | None, signed: bool = False) -> str:
-    """Two decimals, more for small numbers, a real minus sign, an en dash for nothing."""
+def format_number(value: float | None, signed: bool = False, decimals: int | None = None) -> str:
+    """Write a number with as many decimals as it needs: two, more for small ones and close to 1.
+
+    Minus signs are real ones; what is not there is an en dash.
+    """
     if value is None or not math.isfinite(value):
         return "–"
     size = abs(value)
     if size >= 100:
         text = f"{value:,.0f}"
-    elif 0.99 < size < 1.0:  # 0.996 is not 1
-        text = f"{value:.3f}"
+    elif decimals is not None and (size >= 0.5 * 10**-decimals or size == 0.0):
+        text = f"{value:.{decimals}f}"
     elif size >= 0.1 or round(value, 2) == value:
-        text = f"{value:.2f}"
+        text = f"{value:.{3 if 0.99 < size < 1.0 else 2}f}"  # 0.996 is not 1
     elif size >= 0.001:
         text = f"{value:.3f}"
     else:

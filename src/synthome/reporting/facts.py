@@ -21,7 +21,8 @@ class CohortFacts(Config):
     name: str = ""
     class_sizes: dict[str, NonNegativeInt]
     n_genes: NonNegativeInt | None = None  # genes of the cohort after validation
-    n_genes_scored: NonNegativeInt | None = None  # genes that models and scores use
+    n_genes_synthetic: NonNegativeInt | None = None  # genes of the synthetic cohort
+    n_genes_scored: NonNegativeInt | None = None  # genes that scores are computed on
     n_train: NonNegativeInt | None = None
     n_test: NonNegativeInt | None = None
     n_folds: NonNegativeInt | None = None
@@ -65,6 +66,7 @@ def cohort_facts(
         name=name,
         class_sizes=_sizes(cohort),
         n_genes=cohort.n_vars,
+        n_genes_synthetic=None if synthetic is None else synthetic.n_vars,
         n_genes_scored=n_genes_scored,
         n_train=None if split is None else int((split == "train").sum()),
         n_test=None if split is None else int((split == "test").sum()),

@@ -140,20 +140,25 @@ def _noise_note(
     scores: Mapping[str, Score],
     config: VerdictConfig,
 ) -> str:
-    """Say so when noise without structure passes a rule that only structure should pass."""
-    held = {item.key for item in evidence if item.finding == "holds"}
-    names = []
+    """Say so when noise does as well as the generator where only structure should help."""
+    finding = {item.key: item.finding for item in evidence}
+    found = []
     for rule in RULES:
-        if rule.question == question and rule.noise_should_fail and rule.key in held:
-            score = scores[rule.key]
-            low, high = rule.limits(score, config)
-            if low <= score.floor <= high:
-                names.append(f"“{score.name}” with {format_number(score.floor)}")
-    if not names:
+        if rule.question != question or not rule.noise_should_fail or rule.key not in scores:
+            continue
+        score = scores[rule.key]
+        low, high = rule.limits(score, config)
+        passes = finding[rule.key] == "holds" and low <= score.floor <= high
+        sign = -1.0 if score.direction == "lower" else 1.0
+        better = score.measured and sign * (score.floor - score.value) >= 0.0
+        if passes or better:
+            floor, value = format_number(score.floor), format_number(score.value)
+            found.append(f"“{score.name}”: {floor} against {value}")
+    if not found:
         return ""
     return (
-        f"Noise without any structure passes as well: {listed(names)}. On this cohort, passing "
-        "does not show that the generator learned how genes work together."
+        f"Noise without any structure does as well on this cohort ({'; '.join(found)}), so that "
+        "the generator has not shown that it learned how genes work together."
     )
 
 
@@ -242,16 +247,19 @@ def _advice(scores: Mapping[str, Score], config: VerdictConfig) -> Advice:
         advice=word,
         sentence=said,
         evidence=tuple(
-            Evidence(key=s.key, finding=judge(s, (0.0, math.inf)), words=_gain_words(s))
+            Evidence(key=s.key, finding=finding, words=words)
             for s in gains
+            for finding, words in [_gain_finding(s)]
         ),
         note=note,
     )
 
 
-def _gain_words(gain: Score) -> str:
+def _gain_finding(gain: Score) -> tuple[Finding, str]:
     if not gain.has_interval:
-        return "measured without an interval"
+        return "unclear", "measured without an interval"
     if gain.low > 0:
-        return "better with synthetic patients"
-    return "worse with synthetic patients" if gain.high < 0 else "no gain shown"
+        return "holds", "better with synthetic patients"
+    if gain.high < 0:
+        return "fails", "worse with synthetic patients"
+    return "unclear", "no gain shown"

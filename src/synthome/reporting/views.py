@@ -68,7 +68,8 @@ def fact_rows(facts: CohortFacts) -> list[tuple[str, str]]:
 
     genes = [
         f"{facts.n_genes:,} after validation" if facts.n_genes else "",
-        f"{facts.n_genes_scored:,} modelled and scored" if facts.n_genes_scored else "",
+        f"{facts.n_genes_synthetic:,} in the synthetic cohort" if facts.n_genes_synthetic else "",
+        f"{facts.n_genes_scored:,} scored" if facts.n_genes_scored else "",
     ]
     split = []
     if facts.n_train:
