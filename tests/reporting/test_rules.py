@@ -58,24 +58,11 @@ def test_a_narrower_interval_never_loses_a_finding(a, b, left, right):
         assert finding(max(inner[0], low), min(inner[1], high)) == finding(low, high)
 
 
-@pytest.mark.parametrize(
-    ("ceiling", "limits"),
-    [
-        (1.0, (0.90, 1.10)),
-        (None, (0.90, 1.10)),
-        (0.8, (0.72, 1.10)),  # real data themselves reach 0.8: that is no fault of a generator
-        (1.3, (0.90, 1.43)),
-    ],
-)
-def test_slopes_may_be_as_far_off_as_real_data_are(ceiling, limits, make_entry):
-    found = score("biology/lfc_slope", make_entry, 1.0, 0.9, 1.1, 0.5, ceiling)
-    assert RULE["biology/lfc_slope"].limits(found, CONFIG) == pytest.approx(limits)
-
-
-@pytest.mark.parametrize("ceiling", [0.3, 2.5])
-def test_a_slope_that_real_data_miss_by_far_tells_nothing(ceiling, make_entry):
-    found = score("biology/lfc_slope", make_entry, 1.0, 0.99, 1.01, 0.5, ceiling)
-    assert judge(found, RULE["biology/lfc_slope"].limits(found, CONFIG)) == "unclear"
+@pytest.mark.parametrize("ceiling", [1.0, 0.7, 1.4, None])
+def test_a_slope_counts_as_one_whatever_the_ceiling(ceiling, make_entry):
+    """Few held-out rows lower the ceiling of a slope: that excuses no generator."""
+    found = score("biology/lfc_slope", make_entry, 0.8, 0.75, 0.85, 0.5, ceiling)
+    assert judge(found, RULE["biology/lfc_slope"].limits(found, CONFIG)) == "fails"
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def _losses(ax: Axes, history: pd.DataFrame) -> None:
         )
     ax.set_title("Loss while the model was trained")
     ax.set_ylabel("Loss (lower is better)")
-    ax.legend(loc="upper right", labelcolor=INK)
+    ax.legend(loc="upper right", labelcolor=INK, frameon=True, edgecolor="none")
     add_grid(ax)
 
 

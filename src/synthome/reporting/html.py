@@ -19,6 +19,7 @@ from synthome.errors import InputError
 from synthome.evaluation.metrics import METRICS
 from synthome.plotting import style
 from synthome.plotting.scores import METRIC_PREFIX_EXTERNAL, format_number, read_scores
+from synthome.plotting.standing import KEY_SCORES
 from synthome.reporting import views
 from synthome.reporting.answers import Verdict
 from synthome.reporting.content import FIGURES, GLOSSARY, LIMITS, FigureWords, Section
@@ -89,7 +90,8 @@ def render_report(
     words = FIGURES | dict(captions or {})
     shown = {name: views.figure_view(name, uri, words) for name, uri in images.items()}
     hide = views.redactor(identifiers)
-    external = [s for key, s in scores.items() if key.startswith(METRIC_PREFIX_EXTERNAL)]
+    beyond = [s for s in scores.values() if s.key.startswith(METRIC_PREFIX_EXTERNAL)]
+    external = [s for s in beyond if s.key in KEY_SCORES] or beyond
     environment = Environment(
         loader=PackageLoader("synthome", "reporting/templates"),
         autoescape=True,
