@@ -6,6 +6,7 @@ instead of a traceback when the user can mend the failure, the exit codes of a s
 """
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -27,6 +28,7 @@ from kedro.framework.cli.utils import CONTEXT_SETTINGS, LazyGroup
 
 DEBUG = "SYNTHOME_DEBUG"  # environment variable, the same as --verbose
 LOG_FOLDER = "logs"
+ABSENT = re.compile("does not exist|[Nn]o such file|not find any versions|is not there")
 
 
 @click.group(
@@ -148,7 +150,8 @@ def _tell_failed(error: Exception, options: Mapping[str, Any], project: Path) ->
     place = _place(error)
     message = explain(error) or _explain_kedro(error, options)
     if message is not None:
-        _print_block(f"Error{f' {place}' if place else ''}", [message, *_resume(error)])
+        advice = [*_make_it_first(error, message), *_resume(error)]
+        _print_block(f"Error{f' {place}' if place else ''}", [message, *advice])
         return
     file = write_traceback(error, project / LOG_FOLDER, command_line(sys.argv))
     where = f"The whole traceback is in {_relative(file)}" if file else "No traceback was written"
@@ -183,7 +186,7 @@ def _relative(path: Path) -> str:
 
 def _explain_kedro(error: Exception, options: Mapping[str, Any]) -> str | None:
     """Messages for what Kedro itself refuses."""
-    from kedro.io.core import DatasetError
+    from kedro.io.core import DatasetError, VersionNotFoundError
     from kedro.validation import ParameterValidationError
 
     from synthome.console.failures import causes, root_cause
@@ -198,11 +201,12 @@ def _explain_kedro(error: Exception, options: Mapping[str, Any]) -> str | None:
         )
     if any(isinstance(cause, ParameterValidationError) for cause in causes(error)):
         return _explain_parameters(error, options)
-    if any(isinstance(cause, DatasetError) for cause in causes(error)):
-        missing_data = _explain_missing_data(error)
-        if missing_data:
-            return missing_data
-    root = root_cause(error)
+    root, words = root_cause(error), _place(error).split()
+    if words[:2] == ["while", "loading"] and isinstance(
+        root, (VersionNotFoundError, FileNotFoundError)
+    ):
+        file = f" ({root.filename})" if getattr(root, "filename", None) else ""
+        return f"{words[2]} is not there yet{file}."
     frames = traceback.extract_tb(root.__traceback__)
     if isinstance(root, (ValueError, DatasetError)) and frames and _is_kedro(frames[-1].filename):
         return str(root)  # a name or an entry that Kedro itself refuses, in words
@@ -250,26 +254,16 @@ def _explain_parameters(error: Exception, options: Mapping[str, Any]) -> str:
     return "\n".join(problems) or str(error)
 
 
-def _explain_missing_data(error: Exception) -> str | None:
+def _make_it_first(error: Exception, message: str) -> list[str]:
     """Name the pipeline that makes a dataset which is not there yet."""
     from kedro.framework.project import pipelines
-    from kedro.io.core import VersionNotFoundError
 
-    from synthome.console.failures import causes, root_cause
-
-    kinds = (FileNotFoundError, VersionNotFoundError)
-    if not any(isinstance(cause, kinds) for cause in causes(error)):
-        return None
     words = _place(error).split()
-    if words[:2] != ["while", "loading"]:
-        return None
-    dataset = words[2]
+    if words[:2] != ["while", "loading"] or not ABSENT.search(message):
+        return []
     _registered_pipelines()
-    makers = [name for name, made in pipelines.items() if dataset in made.all_outputs()]
-    shortest = sorted(makers, key=lambda name: (name == "__default__", len(pipelines[name].nodes)))
+    makers = [name for name, made in pipelines.items() if words[2] in made.all_outputs()]
+    makers.sort(key=lambda name: (name == "__default__", len(pipelines[name].nodes)))
     if not makers:
-        return f"{dataset!r} is not there: {root_cause(error)}"
-    return (
-        f"{dataset!r} has not been made yet. Make it first: kedro run "
-        f"--pipeline={shlex.quote(shortest[0])}"
-    )
+        return []
+    return [f"{words[2]} is made by: kedro run --pipeline={shlex.quote(makers[0])}"]

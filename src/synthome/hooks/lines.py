@@ -26,6 +26,7 @@ class LineHooks:
     """Tells what runs, how long it took, and where a failing run was."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._begin(total=0, runner="")
 
     def _begin(self, total: int, runner: str) -> None:
@@ -108,13 +109,14 @@ class LineHooks:
             show_status(f"{self._number(len(self._done) + 1)}{node.name} ...")
 
     def _leave(self, node: Node) -> None:
-        if self._unsaved.pop(node.name, None) is None:
-            return  # a generator node saves its last output more than once
-        self._places.pop(threading.get_ident(), None)
-        self._done.append(node)
-        took = duration(time.perf_counter() - self._started[node.name])
-        show_status("")
-        LOGGER.info("%s%s ... %s", self._number(len(self._done)), node.name, took)
+        with self._lock:  # a number and its line belong together
+            if self._unsaved.pop(node.name, None) is None:
+                return  # a generator node saves its last output more than once
+            self._places.pop(threading.get_ident(), None)
+            self._done.append(node)
+            took = duration(time.perf_counter() - self._started[node.name])
+            show_status("")
+            LOGGER.info("%s%s ... %s", self._number(len(self._done)), node.name, took)
 
     def _number(self, done: int) -> str:
         return f"[{done}/{self._total}] " if self._total else ""
