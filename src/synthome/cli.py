@@ -205,7 +205,8 @@ def _explain_kedro(error: Exception, options: Mapping[str, Any]) -> str | None:
     if words[:2] == ["while", "loading"] and isinstance(
         root, (VersionNotFoundError, FileNotFoundError)
     ):
-        file = f" ({root.filename})" if getattr(root, "filename", None) else ""
+        name = getattr(root, "filename", None)
+        file = f" ({name})" if name else ""
         return f"{words[2]} is not there yet{file}."
     frames = traceback.extract_tb(root.__traceback__)
     if isinstance(root, (ValueError, DatasetError)) and frames and _is_kedro(frames[-1].filename):
