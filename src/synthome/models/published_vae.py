@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from anndata import AnnData
 from jaxtyping import Float
@@ -107,6 +108,7 @@ class PublishedVAEGenerator:
 
     def __init__(self, config: PublishedVAEConfig, seed: int = 0) -> None:
         self.config, self.seed = config, seed
+        self.train_labels, self.history = np.array([], dtype=str), pd.DataFrame()
 
     def fit(
         self,

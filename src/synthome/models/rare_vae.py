@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from anndata import AnnData
 from jaxtyping import Float
@@ -172,6 +173,7 @@ class RareVAEGenerator:
 
     def __init__(self, config: RareVAEConfig, seed: int = 0) -> None:
         self.config, self.seed = config, seed
+        self.train_labels, self.history = np.array([], dtype=str), pd.DataFrame()
 
     def fit(
         self,
