@@ -40,6 +40,7 @@ from synthome.models.persistence import arrays_of, like_training, tensors_of, tr
 from synthome.preprocessing.scaling import MinMaxScaler
 from synthome.rng import generator, seeded
 from synthome.training.config import TrainingConfig, onto
+from synthome.training.device import cpu_threads
 from synthome.training.loop import Epoch, fit
 
 TRAINING = TrainingConfig(
@@ -51,6 +52,7 @@ TRAINING = TrainingConfig(
     plateau_patience=30,
     validation_fraction=0.2,
     patience=50,
+    threads=2,
 )
 
 
@@ -121,7 +123,7 @@ class PublishedVAEGenerator:
         self.like, self.train_labels = like_training(train), labels_of(train)
         expression = np.asarray(train.X, dtype=np.float64)
         self.scaler = MinMaxScaler.fit(expression)
-        scaled = torch.from_numpy(self.scaler.transform(expression).astype(np.float32))
+        scaled = torch.tensor(self.scaler.transform(expression).astype(np.float32))
         order = generator(self.seed, "validation").permutation(train.n_obs)
         n_validation = round(self.config.training.validation_fraction * train.n_obs)
         validation = [scaled[order[:n_validation]]] if n_validation else None
@@ -183,8 +185,9 @@ class PublishedVAEGenerator:
     @torch.no_grad()
     def _draw(self, n_obs: int, rng: np.random.Generator, temperature: float | None) -> np.ndarray:
         scale = self.config.temperature if temperature is None else temperature
-        e = torch.from_numpy(rng.standard_normal((n_obs, self.config.n_latent), dtype=np.float32))
-        return self.scaler.invert(self.network.eval().decode(scale * e).numpy())
+        e = torch.tensor(rng.standard_normal((n_obs, self.config.n_latent), dtype=np.float32))
+        with cpu_threads(self.config.training.threads):
+            return self.scaler.invert(self.network.eval().decode(scale * e).numpy())
 
     def _nearest_class(self, x: np.ndarray) -> np.ndarray:
         names = list(self.class_means)
@@ -206,7 +209,7 @@ class PublishedVAEGenerator:
         result.scaler = MinMaxScaler.from_state(tensors_of(arrays, "scaler"))
         result.network = PublishedVAE(result.like.n_vars, result.config)
         result.network.load_state_dict(
-            {k: torch.from_numpy(v) for k, v in tensors_of(arrays, "network").items()}
+            {k: torch.tensor(v) for k, v in tensors_of(arrays, "network").items()}
         )
         result.network.eval()
         result.class_means = {

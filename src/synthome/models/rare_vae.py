@@ -54,6 +54,7 @@ from synthome.models.persistence import arrays_of, like_training, tensors_of, tr
 from synthome.preprocessing.scaling import Standardiser
 from synthome.rng import seeded
 from synthome.training.config import TrainingConfig, onto
+from synthome.training.device import cpu_threads
 from synthome.training.loop import Epoch, fit
 
 MAX_LATENT = 10
@@ -187,24 +188,25 @@ class RareVAEGenerator:
         self.conditions = Conditions.fit(train, self.config.covariates)
         expression = np.asarray(train.X, dtype=np.float64)
         self.scaler = Standardiser.fit(expression)
-        x = torch.from_numpy(self.scaler.transform(expression).astype(np.float32))
-        c = torch.from_numpy(self.conditions.encode(self.train_labels, train.obs))
+        # torch.tensor copies to aligned memory; sums over borrowed memory differ in the last bit.
+        x = torch.tensor(self.scaler.transform(expression).astype(np.float32))
+        c = torch.tensor(self.conditions.encode(self.train_labels, train.obs))
         n_latent = self.config.n_latent or latent_budget(train.n_obs)
-        with seeded(self.seed):
+        with seeded(self.seed), cpu_threads(self.config.training.threads):
             self.network = RareVAE(
                 train.n_vars, c.shape[1], n_latent, _genes_to_read(train), self.config
             )
             self.network.start(x, c)
-        self.history = fit(
-            self.network,
-            [x, c],
-            self.config.training,
-            seed=self.seed,
-            on_epoch=on_epoch,
-            checkpoint=checkpoint,
-            description="rare_vae",
-        )
-        self._aggregate(x, c)
+            self.history = fit(
+                self.network,
+                [x, c],
+                self.config.training,
+                seed=self.seed,
+                on_epoch=on_epoch,
+                checkpoint=checkpoint,
+                description="rare_vae",
+            )
+            self._aggregate(x, c)
         return self
 
     @torch.no_grad()
@@ -212,7 +214,7 @@ class RareVAEGenerator:
         """m_y and S_y of eq. 5, and the calibrated sigma of eq. 7."""
         qz = self.network.encode(x, c)
         classes = self.conditions.classes
-        rows = [torch.from_numpy(self.train_labels == name) for name in classes]
+        rows = [torch.tensor(self.train_labels == name) for name in classes]
         loc = torch.stack([qz.loc[r].mean(dim=0) for r in rows])  # (n_classes, n_latent)
         class_of = torch.stack(rows).float().argmax(dim=0)
         free = max(1, len(x) - len(classes))
@@ -251,15 +253,16 @@ class RareVAEGenerator:
         scale = self.config.temperature if temperature is None else temperature
         wanted = class_labels(n_obs, labels, self.train_labels, rng)
         drawn = self.conditions.draw(wanted, rng)
-        c = torch.from_numpy(self.conditions.encode(wanted, drawn))
+        c = torch.tensor(self.conditions.encode(wanted, drawn))
         class_of = np.searchsorted(self.conditions.classes, wanted)
-        root = torch.linalg.cholesky(self.latent_covariance.double()).float()
-        e = torch.from_numpy(
-            rng.standard_normal((n_obs, self.latent_loc.shape[1]), dtype=np.float32)
-        )
-        z = self.latent_loc[class_of] + scale * torch.einsum("nij,nj->ni", root[class_of], e)
-        noise = torch.from_numpy(rng.standard_normal((n_obs, self.like.n_vars), dtype=np.float32))
-        x = self.network.decode(z, c) + noise * self.network.log_sigma.exp()
+        with cpu_threads(self.config.training.threads):
+            root = torch.linalg.cholesky(self.latent_covariance.double()).float()
+            e = torch.tensor(
+                rng.standard_normal((n_obs, self.latent_loc.shape[1]), dtype=np.float32)
+            )
+            z = self.latent_loc[class_of] + scale * torch.einsum("nij,nj->ni", root[class_of], e)
+            noise = torch.tensor(rng.standard_normal((n_obs, self.like.n_vars), dtype=np.float32))
+            x = self.network.decode(z, c) + noise * self.network.log_sigma.exp()
         result = as_synthetic(self.scaler.invert(x.numpy()), wanted, self.like)
         for name in drawn:
             result.obs[name] = drawn[name].to_numpy()
@@ -282,9 +285,9 @@ class RareVAEGenerator:
         result.conditions = Conditions.from_state(facts["conditions"])
         result.scaler = Standardiser.from_state(tensors_of(arrays, "scaler"))
         latent = tensors_of(arrays, "latent")
-        result.latent_loc = torch.from_numpy(latent["loc"])
-        result.latent_covariance = torch.from_numpy(latent["covariance"])
-        weights = {k: torch.from_numpy(v) for k, v in tensors_of(arrays, "network").items()}
+        result.latent_loc = torch.tensor(latent["loc"])
+        result.latent_covariance = torch.tensor(latent["covariance"])
+        weights = {k: torch.tensor(v) for k, v in tensors_of(arrays, "network").items()}
         result.network = RareVAE(
             result.like.n_vars,
             result.conditions.width,
@@ -300,5 +303,5 @@ class RareVAEGenerator:
 def _genes_to_read(train: AnnData) -> Tensor:
     """Indices of the genes marked highly variable in the training rows; all when none are."""
     if "highly_variable" in train.var:
-        return torch.from_numpy(np.flatnonzero(train.var["highly_variable"].to_numpy()))
+        return torch.tensor(np.flatnonzero(train.var["highly_variable"].to_numpy()))
     return torch.arange(train.n_vars)

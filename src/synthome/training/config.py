@@ -17,7 +17,11 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class TrainingConfig(Config):
-    """How a model is fitted; ``patience`` counts epochs without a better validation loss."""
+    """How a model is fitted.
+
+    ``patience`` counts epochs without a better validation loss. ``threads`` is fixed, and not the
+    number of cores, because it changes the last bits of a result.
+    """
 
     learning_rate: PositiveFloat = 1e-3
     max_epochs: PositiveInt = 400
@@ -31,6 +35,7 @@ class TrainingConfig(Config):
     validation_fraction: Fraction = 0.0
     patience: PositiveInt | None = None
     checkpoint_every: PositiveInt = 25
+    threads: PositiveInt = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 

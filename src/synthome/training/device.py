@@ -1,6 +1,7 @@
 """Where and in which precision a model is trained."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -29,3 +30,19 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
     """bf16 on a GPU and fp32 on a CPU unless ``precision`` says otherwise."""
     wanted = precision == "bf16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
+
+
+@contextmanager
+def cpu_threads(n: int) -> Iterator[None]:
+    """Compute with ``n`` threads within the block.
+
+    Sums split over another number of threads differ in their last bit, training amplifies that,
+    and other libraries change the number behind our back: a seed means one result only if the
+    number of threads is fixed too.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
