@@ -86,8 +86,7 @@ def test_all_spellings_of_the_pipeline_do_the_same(kedro_run, option):
         (
             ["--pipeline=scoring"],
             "Error while loading alpha.weights (node alpha.score)",
-            "alpha.weights is not there yet.\n"
-            "alpha.weights is made by: kedro run --pipeline=alpha",
+            "alpha.weights is not there yet.\nalpha.weights is made by: kedro run --pipeline=alpha",
         ),
         (["--nodes=nope"], "Error", "Pipeline does not contain nodes named ['nope']."),
     ],

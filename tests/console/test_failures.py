@@ -25,7 +25,7 @@ class Inner(Config):
 
 class Options(Config):
     n_hidden: PositiveInt = 8
-    dropout: float = 0.1
+    drop_path: float = 0.1
 
 
 class Outer(Config):
@@ -145,9 +145,9 @@ def test_a_fault_of_the_program_has_no_words(error):
         ({}, "Parameter 'm.name' is missing: give it a value in the parameters file."),
         ({"name": "bad"}, "Parameter 'm' is not valid: bad is not a name."),
         (  # a validator of Outer builds Options, and pydantic tells the place in Options alone
-            {"name": "x", "chosen": {"options": {"n_hiden": 1, "dropout": 0.2}}},
+            {"name": "x", "chosen": {"options": {"n_hiden": 1, "drop_path": 0.2}}},
             "Unknown parameter 'm.chosen.options.n_hiden'. Did you mean 'n_hidden'? "
-            "There are: n_hidden, dropout.",
+            "There are: n_hidden, drop_path.",
         ),
         (
             {"name": "x", "chosen": {"options": {"n_hidden": 0}}},
