@@ -14,9 +14,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.harness import Comparison, in_pairs, peak_memory
 from synthome.models.published_vae import PublishedVAE, PublishedVAEConfig
 from synthome.training.config import TrainingConfig
+from synthome.training.device import memory_kept
 from synthome.training.loop import _Run
 
 N_OBS, N_VARS, BATCH = 96, 20_000, 32
+EPOCHS = 3
 PASSES = 10
 
 
@@ -31,20 +33,23 @@ def _data() -> torch.Tensor:
 
 
 class Ours:
-    """One epoch of the training loop of the project."""
+    """Epochs of the training loop of the project, which takes up its memory anew each time."""
 
     def __init__(self, device: str) -> None:
         config = TrainingConfig(
             learning_rate=1e-4, batch_size=BATCH, max_epochs=1000, device=device, precision="fp32"
         )
+        self.device = torch.device(device)
         self.run = _Run(_model().to(device), [_data().to(device)], None, config, seed=0)
 
     def __call__(self) -> None:
-        self.run.one_epoch()
+        with memory_kept(self.device):
+            for _ in range(EPOCHS):
+                self.run.one_epoch()
 
 
 class Naive:
-    """The same epoch as usually written."""
+    """The same epochs as usually written."""
 
     def __init__(self, device: str) -> None:
         self.device, self.model = device, _model().to(device).train()
@@ -53,12 +58,13 @@ class Naive:
 
     def __call__(self) -> float:
         total = 0.0
-        for (x,) in self.loader:
-            self.optimizer.zero_grad()
-            loss = self.model.loss(x.to(self.device))["loss"]
-            loss.backward()
-            self.optimizer.step()
-            total += loss.item()
+        for _ in range(EPOCHS):
+            for (x,) in self.loader:
+                self.optimizer.zero_grad()
+                loss = self.model.loss(x.to(self.device))["loss"]
+                loss.backward()
+                self.optimizer.step()
+                total += loss.item()
         return total
 
 
@@ -86,15 +92,15 @@ def bandwidth(device: str) -> float:
 
 def run(device: str) -> Comparison:
     ours, naive = Ours(device), Naive(device)
-    a, b = in_pairs(ours, naive, pairs=9, warmup=2)
+    a, b = in_pairs(ours, naive, pairs=7, warmup=1)
     n_weights = sum(p.numel() for p in _model().parameters())
     steps = -(-N_OBS // BATCH)
-    floor = steps * PASSES * 4 * n_weights / bandwidth(device)
+    floor = EPOCHS * steps * PASSES * 4 * n_weights / bandwidth(device)
     suffix = "" if device == "cpu" else f"_{device}"
     return Comparison(
         name=f"published_vae_epoch{suffix}",
-        claim=f"an epoch of the published VAE at {N_OBS} x {N_VARS:,}",
-        protocol="one epoch of 3 steps; reference: default Adam, DataLoader, .item() per step",
+        claim=f"{EPOCHS} epochs of the published VAE at {N_OBS} x {N_VARS:,}",
+        protocol="3 steps an epoch; reference: default Adam, DataLoader, .item() per step",
         ours=a,
         reference=b,
         peak_mb={"ours": peak_memory(ours_once), "reference": peak_memory(naive_once)}

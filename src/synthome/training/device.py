@@ -1,5 +1,7 @@
 """Where and in which precision a model is trained."""
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -46,3 +48,29 @@ def cpu_threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+DEFAULT_THRESHOLD = 128 * 1024
+
+
+@contextmanager
+def memory_kept(device: torch.device) -> Iterator[None]:
+    """Let freed memory stay with the process within the block, and give it back after.
+
+    Gradients and activations of a wide layer are large blocks. The C library of Linux returns each
+    to the system as soon as it is freed, and the system clears it again for the next step: with
+    20,000 genes, that took two fifths of the time of a training step.
+    """
+    library = ctypes.CDLL(None) if sys.platform == "linux" and device.type == "cpu" else None
+    if library is None or not hasattr(library, "mallopt"):
+        yield
+        return
+    library.mallopt(M_MMAP_THRESHOLD, 2**30)
+    library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        library.mallopt(M_MMAP_THRESHOLD, DEFAULT_THRESHOLD)
+        library.mallopt(M_TRIM_THRESHOLD, DEFAULT_THRESHOLD)
+        library.malloc_trim(0)

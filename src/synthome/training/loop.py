@@ -19,7 +19,7 @@ from synthome.errors import InputError
 from synthome.progress import Progress, progress
 from synthome.rng import seeded
 from synthome.training.config import TrainingConfig
-from synthome.training.device import autocast, cpu_threads, pick_device
+from synthome.training.device import autocast, cpu_threads, memory_kept, pick_device
 
 Epoch = dict[str, float]
 
@@ -81,7 +81,7 @@ def fit(
     model.to(device)
     rows = [tensor.to(device) for tensor in data]
     held_out = [tensor.to(device) for tensor in validation] if validation is not None else None
-    with seeded(seed), cpu_threads(config.threads):
+    with seeded(seed), cpu_threads(config.threads), memory_kept(device):
         run = _Run(model, rows, held_out, config, seed)
         run.resume(checkpoint)
         epochs: Progress[int]
