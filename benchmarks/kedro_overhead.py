@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.harness import Comparison, in_pairs
+from tests.project_copy import copy_project
 
 PROJECT = Path(__file__).parents[1]
 
@@ -42,13 +43,13 @@ def library() -> None:
         AnnDataDataset(f"{folder}/synthetic.h5ad").save(synthetic)
 
 
-def _kedro(tracking: str) -> None:
+def _kedro(project: Path, tracking: str) -> None:
     command = [
         Path(sys.executable).with_name("kedro"), "run", "--pipeline=rare_vae",
         "--to-nodes=rare_vae.sample",
     ]  # fmt: skip
     environment = {**os.environ, "SYNTHOME_TRACKING": tracking}
-    subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)
+    subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
 
 
 def _library() -> None:
@@ -57,8 +58,10 @@ def _library() -> None:
 
 
 def run(device: str) -> Comparison:  # noqa: ARG001
-    ours, reference = in_pairs(lambda: _kedro("off"), _library, pairs=5)
-    tracked, _ = in_pairs(lambda: _kedro("on"), _library, pairs=5)
+    with tempfile.TemporaryDirectory() as folder:  # nobody's data and runs are written over
+        project = copy_project(Path(folder))
+        ours, reference = in_pairs(lambda: _kedro(project, "off"), _library, pairs=5)
+        tracked, _ = in_pairs(lambda: _kedro(project, "on"), _library, pairs=5)
     extra = sorted(a - b for a, b in zip(ours, reference, strict=True))
     return Comparison(
         name="kedro_overhead",
