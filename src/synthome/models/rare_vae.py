@@ -188,7 +188,6 @@ class RareVAEGenerator:
         self.conditions = Conditions.fit(train, self.config.covariates)
         expression = np.asarray(train.X, dtype=np.float64)
         self.scaler = Standardiser.fit(expression)
-        # torch.tensor copies to aligned memory; sums over borrowed memory differ in the last bit.
         x = torch.tensor(self.scaler.transform(expression).astype(np.float32))
         c = torch.tensor(self.conditions.encode(self.train_labels, train.obs))
         n_latent = self.config.n_latent or latent_budget(train.n_obs)

@@ -1,4 +1,4 @@
-"""Facts of a run for its report: how it was called, with which versions, by whose rows."""
+"""Facts of a run for its report: how it was called, with which versions; and ids to keep out."""
 
 import os
 import platform
