@@ -5,25 +5,21 @@ forbids the browser to load anything from anywhere: what is shown from a disk, a
 printout is the same. All text from outside is escaped by the template.
 """
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from synthome.errors import InputError
 from synthome.evaluation.metrics import METRICS
-from synthome.plotting import style
-from synthome.plotting.scores import METRIC_PREFIX_EXTERNAL, format_number, read_scores
+from synthome.plotting.scores import METRIC_PREFIX_EXTERNAL, read_scores
 from synthome.plotting.standing import KEY_SCORES
 from synthome.reporting import views
 from synthome.reporting.answers import Verdict
 from synthome.reporting.content import FIGURES, GLOSSARY, LIMITS, FigureWords, Section
 from synthome.reporting.facts import CohortFacts
+from synthome.reporting.page import COLOURS, asset, data_uri, page_environment
 from synthome.reporting.verdict import GAIN
 
 KEY_FIGURE = "standing"
@@ -79,7 +75,7 @@ def render_report(
         counts and stay.
     """
     scores = read_scores(metrics, METRICS)
-    images = {name: _data_uri(name, figure) for name, figure in (figures or {}).items()}
+    images = {name: data_uri(name, figure) for name, figure in (figures or {}).items()}
     placed = {name for section in sections for name in section.figures}
     unknown = sorted(placed - set(images))
     if unknown:
@@ -92,72 +88,47 @@ def render_report(
     hide = views.redactor(identifiers)
     beyond = [s for s in scores.values() if s.key.startswith(METRIC_PREFIX_EXTERNAL)]
     external = [s for s in beyond if s.key in KEY_SCORES] or beyond
-    environment = Environment(
-        loader=PackageLoader("synthome", "reporting/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": format_number, "count": views.count}
-    colours = {
-        name: getattr(style, name.upper()) for name in ("synthetic", "floor", "ceiling", "cheat")
-    }
-    return environment.get_template("report.html.jinja").render(
-        title=title,
-        verdict=verdict,
-        gain=scores.get(GAIN),
-        gains=views.evidence(verdict.augmentation.evidence, scores),
-        answers=[
-            (key, question, answer, views.evidence(answer.evidence, scores))
-            for key, question in QUESTIONS
-            for answer in [getattr(verdict, key)]
-        ],
-        facts=facts,
-        fact_rows=views.fact_rows(facts),
-        run_rows=views.run_rows(run or {}, hide),
-        training=views.training_line(history),
-        parameters=[(k, hide(v)) for k, v in views.flatten((run or {}).get("parameters") or {})],
-        versions=sorted(((run or {}).get("versions") or {}).items()),
-        command=hide(str((run or {}).get("command") or "")),
-        groups=views.groups(scores.values()),
-        external=[views.strip(score) for score in external if score.measured],
-        key_figure=shown.get(KEY_FIGURE) if KEY_FIGURE not in placed else None,
-        figures=[v for name, v in shown.items() if name not in placed | {KEY_FIGURE}],
-        sections=[views.section_view(section, shown) for section in sections],
-        copies=[scores[key].name for key in verdict.copies_win if key in scores],
-        rates=[key for key in scores if "_tpr_at_" in key],
-        validations=list(
-            filter(
-                None,
-                (
-                    views.validation_view("The cohort", validation, hide),
-                    views.validation_view("The external cohort", external_validation, hide),
-                ),
-            )
-        ),
-        limits=[*limits, *LIMITS],
-        glossary=sorted((GLOSSARY | dict(glossary or {})).items(), key=lambda i: i[0].lower()),
-        colours=colours,
-        css=_css(),
-    )
-
-
-def _css() -> Markup:
-    """Read the style sheet of the package: ours, and so not escaped."""
-    sheet = files("synthome.reporting").joinpath("templates", "report.css")
-    return Markup(sheet.read_text(encoding="utf-8"))
-
-
-def _data_uri(name: str, figure: Figure | bytes) -> str:
-    data = style.png_bytes(figure) if isinstance(figure, Figure) else bytes(figure)
-    if data.startswith(b"\x89PNG"):
-        kind = "png"
-    elif data.lstrip()[:5] in (b"<?xml", b"<svg "):
-        kind = "svg+xml"
-    else:
-        raise InputError(
-            f"Figure {name!r} of the report must be a matplotlib Figure, PNG bytes or SVG bytes; "
-            f"its first bytes are {data[:8]!r}."
+    return (
+        page_environment()
+        .get_template("report.html.jinja")
+        .render(
+            title=title,
+            verdict=verdict,
+            gain=scores.get(GAIN),
+            gains=views.evidence(verdict.augmentation.evidence, scores),
+            answers=[
+                (key, question, answer, views.evidence(answer.evidence, scores))
+                for key, question in QUESTIONS
+                for answer in [getattr(verdict, key)]
+            ],
+            facts=facts,
+            fact_rows=views.fact_rows(facts),
+            run_rows=views.run_rows(run or {}, hide),
+            training=views.training_line(history),
+            parameters=[
+                (k, hide(v)) for k, v in views.flatten((run or {}).get("parameters") or {})
+            ],
+            versions=sorted(((run or {}).get("versions") or {}).items()),
+            command=hide(str((run or {}).get("command") or "")),
+            groups=views.groups(scores.values()),
+            external=[views.strip(score) for score in external if score.measured],
+            key_figure=shown.get(KEY_FIGURE) if KEY_FIGURE not in placed else None,
+            figures=[v for name, v in shown.items() if name not in placed | {KEY_FIGURE}],
+            sections=[views.section_view(section, shown) for section in sections],
+            copies=[scores[key].name for key in verdict.copies_win if key in scores],
+            rates=[key for key in scores if "_tpr_at_" in key],
+            validations=list(
+                filter(
+                    None,
+                    (
+                        views.validation_view("The cohort", validation, hide),
+                        views.validation_view("The external cohort", external_validation, hide),
+                    ),
+                )
+            ),
+            limits=[*limits, *LIMITS],
+            glossary=sorted((GLOSSARY | dict(glossary or {})).items(), key=lambda i: i[0].lower()),
+            colours=COLOURS,
+            css=asset("report.css"),
         )
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    )
