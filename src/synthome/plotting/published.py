@@ -73,7 +73,6 @@ def published_figure(table: pd.DataFrame) -> Figure:
         names = [CONTROL_NAMES.get(name, name) for name in generators]
         ax.set_yticks(range(len(generators)), names if i % COLUMNS == 0 else [""] * len(names))
         as_plain_text(ax.get_yticklabels())
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)  # type: ignore[union-attr]
     _legend(figure, table["seed"].nunique())
     return figure
 
