@@ -152,6 +152,106 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, schedule):
     assert list(tmp_path.iterdir()) == []
 
 
+class Duel(nn.Module):
+    """Two players at odds over a product: each pulls its own weight, with noise."""
+
+    betas = (0.5, 0.9)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+        self.touched: list[bool] = []
+
+    def players(self) -> list[nn.Module]:
+        return [self.one, self.two]
+
+    def step(self, x: Tensor, *, update) -> dict[str, Tensor]:
+        product = self.two(self.one(x)).mean()
+        before = self.two.weight.detach().clone()
+        update(self.one, product + (self.one.weight - torch.randn(1)).square().sum())
+        self.touched.append(self.two.weight.grad is not None or bool(before != self.two.weight))
+        other = self.two(self.one(x)).mean() - (self.two.weight - 1).square().sum()
+        update(self.two, -other)
+        self.zero_grad()
+        return {"loss": product, "other": other}
+
+
+def duel() -> Duel:
+    torch.manual_seed(2)
+    return Duel()
+
+
+def test_each_player_takes_its_own_steps():
+    """By hand: two Adams with the betas of the model, one after the other."""
+    rows, config = [torch.ones(4, 1)], TrainingConfig(learning_rate=0.01, max_epochs=5)
+    model, by_hand = duel(), duel()
+    history = fit(model, rows, config, seed=3)
+    adams = {p: torch.optim.Adam(p.parameters(), 0.01, (0.5, 0.9)) for p in by_hand.players()}
+
+    def update(player, loss):
+        by_hand.zero_grad()
+        loss.backward()
+        adams[player].step()
+        by_hand.zero_grad()
+
+    torch.manual_seed(3)
+    for _ in range(5):
+        by_hand.step(rows[0], update=update)
+    np.testing.assert_allclose(weights(model), weights(by_hand), atol=1e-6)
+    assert {"train_loss", "train_other"} <= set(history.columns)
+    assert not any(model.touched)  # no gradient, no step, for who is not updated
+
+
+def test_players_have_the_schedule_and_the_norm_of_the_configuration():
+    """A step of Adam is at most the learning rate; clipped to nothing, none is taken."""
+    rows = [torch.ones(4, 1)]
+    config = TrainingConfig(learning_rate=0.01, max_epochs=30, schedule="cosine")
+    seen = []
+    model = duel()
+    fit(
+        model,
+        rows,
+        config,
+        seed=0,
+        on_epoch=lambda row: seen.append((row["learning_rate"], *weights(model))),
+    )
+    rates, one, two = np.array(seen).T
+    assert rates[-1] < 0.001
+    for weight in (one, two):
+        assert (np.abs(np.diff(weight)) <= 2.5 * rates[1:] + 1e-7).all()
+    clipped, start = duel(), duel()
+    fit(clipped, rows, config.model_copy(update={"max_grad_norm": 1e-12}), seed=0)
+    np.testing.assert_allclose(weights(clipped), weights(start), atol=0.03)
+
+
+def test_a_killed_duel_resumes_to_the_same_weights(tmp_path):
+    """Both optimizers come back, to the bit."""
+    rows = [torch.linspace(-1, 2, 20)[:, None]]
+    config = CONFIG.model_copy(update={"schedule": "cosine", "checkpoint_every": 10})
+    whole, killed, resumed = duel(), duel(), duel()
+    expected = fit(whole, rows, config, seed=0)
+
+    def kill(row: dict[str, float]) -> None:
+        if row["epoch"] == 27:
+            raise Killed
+
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        fit(killed, rows, config, seed=0, on_epoch=kill, checkpoint=checkpoint)
+    epochs: list[float] = []
+    history = fit(
+        resumed,
+        rows,
+        config,
+        seed=0,
+        on_epoch=lambda row: epochs.append(row["epoch"]),
+        checkpoint=checkpoint,
+    )
+    assert epochs[0] == 21
+    np.testing.assert_array_equal(weights(resumed), weights(whole))
+    pd.testing.assert_frame_equal(history, expected)
+
+
 def test_a_checkpoint_of_other_data_is_ignored(tmp_path):
     checkpoint = tmp_path / "checkpoint.pt"
     config = CONFIG.model_copy(update={"checkpoint_every": 5})

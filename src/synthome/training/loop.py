@@ -9,7 +9,7 @@ import copy
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import pandas as pd
 import torch
@@ -29,6 +29,33 @@ class Trainable(Protocol):
 
     def loss(self, *minibatch: Tensor, kl_weight: float) -> dict[str, Tensor]:
         """Scalars per sample: ``loss`` is minimised, further terms are recorded."""
+        ...
+
+
+Update = Callable[[nn.Module, Tensor], None]
+
+
+@runtime_checkable
+class Adversarial(Protocol):
+    """What a model offers, beside ``loss``, whose networks are optimised apart.
+
+    Attributes
+    ----------
+    betas
+        Of the Adam of each player.
+    """
+
+    betas: tuple[float, float]
+
+    def players(self) -> list[nn.Module]:
+        """The networks, each with its own optimizer."""
+        ...
+
+    def step(self, *minibatch: Tensor, update: Update) -> dict[str, Tensor]:
+        """All updates of one minibatch, in full precision; returns the terms of ``loss``.
+
+        ``update(player, loss)`` takes one optimisation step of that player alone.
+        """
         ...
 
 
@@ -52,7 +79,8 @@ def fit(
     Parameters
     ----------
     model
-        A module that is ``Trainable``; it ends on the CPU, in eval mode, with its best weights.
+        A module that is ``Trainable``, and maybe ``Adversarial``; it ends on the CPU, in eval mode,
+        with its best weights.
     data, validation
         Tensors whose first axis is n_obs; a minibatch takes the same rows of each. With
         ``validation``, the best epoch is the one with the lowest validation loss, measured with
@@ -117,13 +145,21 @@ class _Run:
     ) -> None:
         self.model, self.rows, self.held_out = model, rows, held_out
         self.config, self.seed, self.device = config, seed, rows[0].device
-        self.optimizer = torch.optim.Adam(
-            model.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-        self.scheduler = _scheduler(self.optimizer, config)
+        self.adversarial = model if isinstance(model, Adversarial) else None
+        self.players, betas = [model], (0.9, 0.999)
+        if self.adversarial is not None:
+            self.players, betas = self.adversarial.players(), self.adversarial.betas
+        self.optimizers = [
+            torch.optim.Adam(
+                player.parameters(),
+                lr=config.learning_rate,
+                betas=betas,
+                weight_decay=config.weight_decay,
+                fused=True,
+            )
+            for player in self.players
+        ]
+        self.schedulers = [_scheduler(optimizer, config) for optimizer in self.optimizers]
         self.epoch = 0
         self.history: list[Epoch] = []
         self.best_epoch, self.best_loss = 0, float("inf")
@@ -141,7 +177,7 @@ class _Run:
 
     def one_epoch(self) -> Epoch:
         """A pass over the training rows, then one over the validation rows."""
-        learning_rate = self.optimizer.param_groups[0]["lr"]
+        learning_rate = self.optimizers[0].param_groups[0]["lr"]
         kl_weight = min(1.0, (self.epoch + 1) / max(1, self.config.kl_warmup_epochs))
         terms = self._train(kl_weight)
         row: Epoch = {"epoch": self.epoch + 1, "learning_rate": learning_rate}
@@ -156,10 +192,11 @@ class _Run:
                 f"learning rate than {learning_rate:g}, or max_grad_norm, usually mends this."
             )
         self._note_best(row)
-        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.scheduler.step(row.get("validation_loss", row["train_loss"]))
-        elif self.scheduler is not None:
-            self.scheduler.step()
+        for scheduler in self.schedulers:
+            if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                scheduler.step(row.get("validation_loss", row["train_loss"]))
+            elif scheduler is not None:
+                scheduler.step()
         return row
 
     def _train(self, kl_weight: float) -> dict[str, float]:
@@ -167,15 +204,25 @@ class _Run:
         n_obs = len(self.rows[0])
         totals: dict[str, Tensor] = {}
         for minibatch in self._minibatches():
-            with autocast(self.device, self.config.precision):
-                terms = cast(Trainable, self.model).loss(*minibatch, kl_weight=kl_weight)
-            self.optimizer.zero_grad(set_to_none=True)
-            terms["loss"].backward()
-            if self.config.max_grad_norm is not None:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-            self.optimizer.step()
-            _accumulate(totals, terms, len(minibatch[0]))
+            _accumulate(totals, self._step(minibatch, kl_weight), len(minibatch[0]))
         return {name: value.item() / n_obs for name, value in totals.items()}
+
+    def _step(self, minibatch: list[Tensor], kl_weight: float) -> dict[str, Tensor]:
+        if self.adversarial is not None:
+            return self.adversarial.step(*minibatch, update=self._update)
+        with autocast(self.device, self.config.precision):
+            terms = cast(Trainable, self.model).loss(*minibatch, kl_weight=kl_weight)
+        self._update(self.model, terms["loss"])
+        return terms
+
+    def _update(self, player: nn.Module, loss: Tensor) -> None:
+        """One optimisation step of ``player``; no other network gets a gradient."""
+        optimizer = self.optimizers[self.players.index(player)]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward(inputs=list(player.parameters()))
+        if self.config.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(player.parameters(), self.config.max_grad_norm)
+        optimizer.step()
 
     def _minibatches(self) -> Iterator[list[Tensor]]:
         """The training rows in a new order; as they stand when one minibatch holds them all."""
@@ -217,15 +264,16 @@ class _Run:
         """Changes when the data, the settings, the seed or the shape of the model change."""
         sums = [tensor.double().sum().item() for tensor in self.rows]
         shapes = [tuple(p.shape) for p in self.model.parameters()]
-        return f"{self.config!r} {self.seed} {sums} {[t.shape for t in self.rows]} {shapes}"
+        model = f"{type(self.model).__name__} {shapes}"
+        return f"{self.config!r} {self.seed} {sums} {[t.shape for t in self.rows]} {model}"
 
     def save(self, path: Path) -> None:
         """Write the checkpoint aside, then put it in place, so that a kill leaves a whole one."""
         state: dict[str, Any] = {
             "fingerprint": self._fingerprint(),
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict() if self.scheduler is not None else {},
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [s.state_dict() if s is not None else {} for s in self.schedulers],
             "epoch": self.epoch,
             "history": self.history,
             "best": (self.best_epoch, self.best_loss, self.best_weights),
@@ -254,9 +302,11 @@ class _Run:
         if state.get("fingerprint") != self._fingerprint():
             return
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(state["scheduler"])
+        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(own)
+        for scheduler, own in zip(self.schedulers, state["schedulers"], strict=True):
+            if scheduler is not None:
+                scheduler.load_state_dict(own)
         self.epoch, self.history = state["epoch"], state["history"]
         self.best_epoch, self.best_loss, self.best_weights = state["best"]
         torch.set_rng_state(state["rng"].cpu())
