@@ -1,13 +1,16 @@
 """What generators need in order to be written down and rebuilt: arrays and plain JSON."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import torch
 from anndata import AnnData
 from torch import nn
 
 from synthome.anndata_schema import UNS, label_key, provenance
+
+Fitted = TypeVar("Fitted")
 
 
 def like_training(train: AnnData | None = None, *, facts: dict[str, Any] | None = None) -> AnnData:
@@ -40,6 +43,20 @@ def training_facts(fitted: Any) -> dict[str, Any]:
         "labels": np.repeat(names, sizes).tolist(),
         "provenance": provenance(fitted.like),
     }
+
+
+def with_training_facts(generator: Fitted, facts: dict[str, Any]) -> Fitted:
+    """The unfitted ``generator`` with the genes, provenance and labels of ``training_facts``."""
+    generator.like = like_training(facts=facts)  # type: ignore[attr-defined]
+    generator.train_labels = np.array(facts["labels"])  # type: ignore[attr-defined]
+    return generator
+
+
+def load_weights(network: nn.Module, arrays: dict[str, np.ndarray]) -> None:
+    """Fill ``network`` with what ``arrays_of`` filed, ready to be drawn from."""
+    weights = tensors_of(arrays, "network")
+    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+    network.eval()
 
 
 def arrays_of(network: nn.Module, **parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

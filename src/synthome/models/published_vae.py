@@ -34,9 +34,15 @@ from torch.distributions import Normal, kl_divergence
 
 from synthome.anndata_schema import labels as labels_of
 from synthome.config import Config
-from synthome.errors import InputError
-from synthome.generator import as_synthetic, class_labels
-from synthome.models.persistence import arrays_of, like_training, tensors_of, training_facts
+from synthome.models.persistence import (
+    arrays_of,
+    like_training,
+    load_weights,
+    tensors_of,
+    training_facts,
+    with_training_facts,
+)
+from synthome.models.unlabelled import NearestClass, labelled_draw
 from synthome.preprocessing.scaling import MinMaxScaler
 from synthome.rng import generator, seeded
 from synthome.training.config import TrainingConfig, onto
@@ -139,10 +145,7 @@ class PublishedVAEGenerator:
             checkpoint=checkpoint,
             description="published_vae",
         )
-        self.class_means = {
-            name: expression[self.train_labels == name].mean(axis=0)
-            for name in np.unique(self.train_labels)
-        }
+        self.classes = NearestClass.fit(expression, self.train_labels)
         return self
 
     def sample(
@@ -152,34 +155,16 @@ class PublishedVAEGenerator:
         rng: np.random.Generator,
         temperature: float | None = None,
     ) -> AnnData:
-        """Eq. 4, each row labelled by the nearest training class mean.
-
-        With ``labels``, draws go on until each class has its rows, at most 200 times as many.
-
-        Raises
-        ------
-        InputError
-            If a class that ``labels`` asks for hardly ever comes out.
-        """
-        draw = self._draw(n_obs, rng, temperature)
-        if labels is None:
-            return as_synthetic(draw, self._nearest_class(draw), self.like)
-        wanted = class_labels(n_obs, labels, self.train_labels, rng)
-        result = np.empty_like(draw)
-        missing = {name: np.flatnonzero(wanted == name) for name in np.unique(wanted)}
-        for _ in range(200):
-            got = self._nearest_class(draw)
-            for name, places in missing.items():
-                rows = draw[got == name][: len(places)]
-                result[places[: len(rows)]] = rows
-                missing[name] = places[len(rows) :]
-            if not any(len(places) for places in missing.values()):
-                return as_synthetic(result, wanted, self.like)
-            draw = self._draw(n_obs, rng, temperature)
-        rare = ", ".join(name for name, places in missing.items() if len(places))
-        raise InputError(
-            f"The published VAE knows no labels, and {200 * n_obs:,} of its draws did not hold "
-            f"enough rows near class {rare}. Use architecture: calibrated for labelled rows."
+        """Eq. 4, each row labelled by the nearest training class mean."""
+        return labelled_draw(
+            lambda n: self._draw(n, rng, temperature),
+            self.classes,
+            n_obs,
+            labels,
+            rng,
+            like=self.like,
+            train_labels=self.train_labels,
+            title="The published VAE",
         )
 
     @torch.no_grad()
@@ -189,30 +174,20 @@ class PublishedVAEGenerator:
         with cpu_threads(self.config.training.threads):
             return self.scaler.invert(self.network.eval().decode(scale * e).numpy())
 
-    def _nearest_class(self, x: np.ndarray) -> np.ndarray:
-        names = list(self.class_means)
-        distances = np.stack([np.square(x - self.class_means[name]).sum(1) for name in names])
-        return np.array(names)[distances.argmin(axis=0)]
-
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Weights, scaler and class means as arrays; everything else as plain JSON."""
-        arrays = arrays_of(network=self.network, scaler=self.scaler.state())
-        arrays |= {f"class_mean/{i}": mean for i, mean in enumerate(self.class_means.values())}
-        facts = training_facts(self) | {"classes": list(self.class_means)}
-        return arrays, facts
+        arrays = arrays_of(
+            network=self.network, scaler=self.scaler.state(), class_mean=self.classes.state()
+        )
+        return arrays, training_facts(self) | {"classes": self.classes.names.tolist()}
 
     @classmethod
     def from_state(cls, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> Self:
         """The generator that ``state`` described."""
-        result = cls(PublishedVAEConfig.model_validate(facts["config"]), facts["seed"])
-        result.like, result.train_labels = like_training(facts=facts), np.array(facts["labels"])
+        config = PublishedVAEConfig.model_validate(facts["config"])
+        result = with_training_facts(cls(config, facts["seed"]), facts)
         result.scaler = MinMaxScaler.from_state(tensors_of(arrays, "scaler"))
-        result.network = PublishedVAE(result.like.n_vars, result.config)
-        result.network.load_state_dict(
-            {k: torch.tensor(v) for k, v in tensors_of(arrays, "network").items()}
-        )
-        result.network.eval()
-        result.class_means = {
-            name: arrays[f"class_mean/{i}"] for i, name in enumerate(facts["classes"])
-        }
+        result.network = PublishedVAE(result.like.n_vars, config)
+        load_weights(result.network, arrays)
+        result.classes = NearestClass.from_state(facts["classes"], tensors_of(arrays, "class_mean"))
         return result
