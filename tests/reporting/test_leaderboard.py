@@ -9,7 +9,7 @@ import pytest
 from reporting.board import FSHD, make_board
 
 from synthome.errors import InputError
-from synthome.reporting.board_words import COLUMNS, FIGURES
+from synthome.reporting.board_words import COLUMNS, FIGURES, TERMS
 from synthome.reporting.leaderboard import render_leaderboard, safe_and_best
 
 PNG = base64.b64decode(
@@ -241,6 +241,22 @@ def test_a_failure_without_a_reason_and_a_board_of_failures_are_shown(render, ru
     page = Page(render(summaries={}, runs=gone))
     assert page.row("gan")[1][1][1] == "No reason was recorded."
     assert "No generator can be recommended" in page.text
+
+
+def test_of_several_runs_of_a_generator_the_last_counts(render, runs):
+    again = runs[runs["generator"] == "wgan_gp"].assign(status="ok", reason="", seconds=33.0)
+    page = Page(render(runs=pd.concat([runs, again], ignore_index=True)))
+    assert page.row("wgan_gp")[0] == "generator"
+    assert page.row("wgan_gp")[1][-1][1] == "33"
+    assert "failed" not in page.text.split("All generators")[0]
+
+
+def test_terms_are_explained_in_order(render):
+    terms = Page(render()).all("dt")
+    assert len(terms) > len(TERMS)
+    words = Page(render()).text
+    assert words.index(TERMS["C2ST"]) < words.index(TERMS["Worst attack"])
+    assert TERMS["Floor"] in words
 
 
 def test_a_table_of_runs_that_cannot_be_read_is_named(render, runs):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from synthome.reporting.content import FigureWords
+from synthome.reporting.content import GLOSSARY, FigureWords
 
 
 @dataclass(frozen=True)
@@ -74,19 +74,23 @@ FIGURES: dict[str, FigureWords] = {
     ),
 }
 
-TERMS: dict[str, str] = {  # those without words are in the glossary of a report
-    "AUC": "",
-    "Balanced accuracy": "",
-    "Ceiling": "",
-    "Cheat": "",
-    "Co-expression": "",
-    "Floor": "",
-    "Fold": "",
-    "Interval": "",
-    "Membership attack": "",
-    "Slope": "",
-    "Synthetic patient": "",
-    "Train on synthetic, test on real": "",
+TERMS: dict[str, str] = {
+    term: GLOSSARY[term]
+    for term in (
+        "AUC",
+        "Balanced accuracy",
+        "Ceiling",
+        "Cheat",
+        "Co-expression",
+        "Floor",
+        "Fold",
+        "Interval",
+        "Membership attack",
+        "Slope",
+        "Synthetic patient",
+        "Train on synthetic, test on real",
+    )
+} | {
     "BA": "Balanced accuracy.",
     "C2ST": "Classifier two-sample test: how well a classifier tells synthetic from held-out real "
     "patients. 0.5 is guessing and best.",

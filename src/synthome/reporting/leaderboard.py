@@ -19,7 +19,7 @@ from synthome.plotting.scores import Score
 from synthome.plotting.standing import GROUPS
 from synthome.reporting import ranking, views
 from synthome.reporting.board_words import COLUMNS, FIGURES, TERMS, Column
-from synthome.reporting.content import GLOSSARY, LIMITS
+from synthome.reporting.content import LIMITS
 from synthome.reporting.facts import CohortFacts
 from synthome.reporting.page import COLOURS, asset, data_uri, page_environment, script_hash
 from synthome.reporting.ranking import privacy_limit, safe_and_best
@@ -50,7 +50,8 @@ def render_leaderboard(
         ``copies`` are yardsticks and are marked so.
     runs
         Columns ``generator``, ``status`` (ok, failed), ``reason``, ``seconds`` (fit and sample, all
-        folds), ``n_folds``. A failed generator is a row with its reason, and is not ranked.
+        folds), ``n_folds``. A failed generator is a row with its reason, and is not ranked. Of
+        several rows of one generator, as a resumed run may leave, the last counts.
     figures
         Figure, PNG or SVG bytes by name, in their order; ``board_words.FIGURES`` has captions.
     facts
@@ -105,21 +106,13 @@ def render_leaderboard(
             texts=[(heading, hide(text)) for heading, text in texts.items() if text],
             everything=_everything(board, names),
             limits=LIMITS,
-            glossary=sorted(
-                (
-                    {term: GLOSSARY[term] for term in GLOSSARY if term in TERMS} | TERMS_OF_OURS
-                ).items(),
-                key=lambda item: item[0].lower(),
-            ),
+            glossary=sorted(TERMS.items(), key=lambda item: item[0].lower()),
             colours=COLOURS,
             css=asset("report.css", "leaderboard.css"),
             script=script,
             script_hash=script_hash(script),
         )
     )
-
-
-TERMS_OF_OURS = {term: text for term, text in TERMS.items() if text}
 
 
 def _runs(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
