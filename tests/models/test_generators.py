@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from synthome.anndata_schema import UNS, labels
 from synthome.errors import InputError
-from synthome.models.registry import GeneratorSettings, from_state, load_generator
+from synthome.models.registry import Architecture, GeneratorSettings, from_state, load_generator
 from synthome.state_file import write_state
 
 N_OBS, N_VARS = 40, 3000
@@ -23,7 +23,7 @@ SETTINGS = {
         architecture="it",
         architectures={"it": {"generator": name, "options": OPTIONS.get(name, SHORT)}},
     )
-    for name in ("rare_vae", "published_vae")
+    for name in ("rare_vae", "published_vae", "gan", "wgan_gp")
 }
 
 
@@ -132,3 +132,30 @@ def test_the_number_of_threads_around_does_not_matter(fitted, train):
     finally:
         torch.set_num_threads(before)
     np.testing.assert_array_equal(*drawn)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("class_normal", {"covariance": "pooled_ledoit_wolf"}),
+        ("smote", {}),
+        ("independent_noise", {}),
+        ("shuffled_genes", {}),
+        ("copies", {}),
+        ("bootstrap", {}),
+    ],
+)
+def test_untrained_generators_are_made_by_name_too(name, options, train):
+    drawn = (
+        Architecture(generator=name, options=options)
+        .build(seed=0)
+        .fit(train)
+        .sample(12, None, np.random.default_rng(0))
+    )
+    assert drawn.shape == (12, N_VARS)
+    assert np.isfinite(drawn.X).all()
+
+
+def test_an_option_that_a_generator_lacks_is_refused():
+    with pytest.raises(ValueError, match="n_latent"):
+        Architecture(generator="copies", options={"n_latent": 3}).build(seed=0)

@@ -11,23 +11,37 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from synthome.config import Config
 from synthome.errors import InputError
-from synthome.generator import TrainedGenerator
+from synthome.generator import Generator, TrainedGenerator
 from synthome.state_file import State, read_state
 
-_GENERATORS = {  # name -> (class, its config)
+_GENERATORS = {  # name -> class, and its config where it has options
     "rare_vae": "synthome.models.rare_vae:RareVAEGenerator:RareVAEConfig",
     "published_vae": "synthome.models.published_vae:PublishedVAEGenerator:PublishedVAEConfig",
+    "gan": "synthome.models.gan:GANGenerator:GANConfig",
+    "wgan_gp": "synthome.models.wgan_gp:WGANGPGenerator:WGANGPConfig",
+    "class_normal": "synthome.samplers.classical:ClassNormal:ClassNormalConfig",
+    "local_gamma_poisson": "synthome.samplers.classical:LocalGammaPoisson:LocalGammaPoissonConfig",
+    "smote": "synthome.samplers.classical:SMOTESampler:SMOTEConfig",
+    "independent_noise": "synthome.samplers.controls:IndependentNoise",
+    "shuffled_genes": "synthome.samplers.controls:ShuffledGenes",
+    "copies": "synthome.samplers.controls:Copies",
+    "bootstrap": "synthome.samplers.controls:Bootstrap",
 }
 
 
+class NoOptions(Config):
+    """What a generator without choices accepts."""
+
+
 def _classes(name: str) -> tuple[Any, Any]:
+    """The class of a generator, and that of its config."""
     if name not in _GENERATORS:
         raise InputError(
             f"There is no generator called {name!r}; there are: {', '.join(_GENERATORS)}."
         )
-    module, generator, config = _GENERATORS[name].split(":")
+    module, generator, *config = _GENERATORS[name].split(":")
     loaded = import_module(module)
-    return getattr(loaded, generator), getattr(loaded, config)
+    return getattr(loaded, generator), getattr(loaded, config[0]) if config else NoOptions
 
 
 class Architecture(Config):
@@ -35,6 +49,24 @@ class Architecture(Config):
 
     generator: str
     options: dict[str, Any] = Field(default_factory=dict)
+
+    def checked(self, **overrides: Any) -> Config:
+        """The options as the config of that generator; ``overrides`` come last.
+
+        Raises
+        ------
+        InputError
+            If there is no such generator.
+        ValidationError
+            If it has no such option.
+        """
+        return _classes(self.generator)[1].model_validate({**self.options, **overrides})
+
+    def build(self, seed: int, **overrides: Any) -> Generator:
+        """An unfitted generator, trained or not."""
+        config = self.checked(**overrides)
+        generator = _classes(self.generator)[0]
+        return generator() if isinstance(config, NoOptions) else generator(config, seed=seed)
 
 
 class GeneratorSettings(Config):
@@ -61,11 +93,9 @@ class GeneratorSettings(Config):
         self, seed: int | None = None, temperature: PositiveFloat | None = None
     ) -> TrainedGenerator:
         """An unfitted generator; ``seed`` and ``temperature`` override the settings."""
-        chosen = self.architectures[self.architecture]
-        generator, config = _classes(chosen.generator)
         overrides = {} if temperature is None else {"temperature": temperature}
-        options = config.model_validate({**chosen.options, **overrides})
-        return generator(options, seed=self.seed if seed is None else seed)
+        chosen = self.architectures[self.architecture]
+        return chosen.build(self.seed if seed is None else seed, **overrides)  # type: ignore
 
 
 def from_state(state: State) -> TrainedGenerator:
