@@ -80,5 +80,5 @@ def labelled_draw(
     rare = ", ".join(name for name, places in missing.items() if len(places))
     raise InputError(
         f"{title} knows no labels, and {ROUNDS * n_obs:,} of its draws did not hold enough rows "
-        f"near class {rare}. Use a generator that knows classes, such as rare_vae, for labelled rows."
+        f"near class {rare}. For labelled rows use a generator that knows classes: rare_vae."
     )
