@@ -123,7 +123,7 @@ def test_dose_zero_is_real_rows_alone_and_more_rows_of_the_truth_help(small_fore
     train, test = labelled(16, signal=0.7), labelled(400, seed=1, signal=0.7)
     table = utility.dose_curve(train, test, labelled(160, seed=2, signal=0.7))
     none = table[table["dose"] == 0]
-    assert set(none["kind"]) == {"logistic", "forest", "tuned_logistic"}
+    assert set(none["kind"]) == {"logistic", "forest", "tuned_logistic", "balanced_forest"}
     np.testing.assert_array_equal(none["gain"], 0.0)
     alone = utility.classification_scores(
         train_classifier("logistic", *train, n_train=16, seed=0), *test
@@ -145,15 +145,43 @@ def test_few_shot_curve_shows_the_generator_its_rows_and_no_others(small_forests
     train, test = labelled(40), labelled(60, seed=1)
     seen = []
 
-    def augment(x, y):
-        seen.append(x)
-        return x, y
+    def augment(rows):
+        seen.append(train[0][rows])
+        return train[0][rows], train[1][rows]
 
     table = utility.few_shot_curve(train, test, augment, sizes=(10, 20, 50))
     assert sorted(set(table["n_real"])) == [10, 20]  # 50 is more than there are
     assert [len(x) for x in seen] == [10, 20]
     assert {tuple(row) for row in seen[0]} <= {tuple(row) for row in seen[1]}
     assert set(table["arm"]) == {"real", "augmented"}
+
+
+def test_few_rows_hold_two_of_a_rare_class(small_forests):
+    """One row has no spread, and a generator could learn none from it."""
+    x, y = labelled(40)
+    y = np.where(np.arange(40) < 36, "common", "rare")
+    seen = []
+
+    def augment(rows):
+        seen.append(y[rows].tolist())
+        return x[rows], y[rows]
+
+    utility.few_shot_curve((x, y), labelled(20), augment, sizes=(10,))
+    assert seen[0].count("rare") == 2
+    assert seen[0].count("common") == 9
+
+
+def test_classes_count_the_same_in_a_balanced_forest():
+    """With 5 of 100 rows, a plain forest hardly ever names the rare class."""
+    x, y = labelled(400, signal=0.6)
+    few = (y == "class_0") | (np.arange(400) < 20)
+    test = labelled(400, seed=1, signal=0.6)
+    plain = train_classifier("forest", x[few], y[few], n_train=int(few.sum()), seed=0)
+    balanced = utility.balanced_forest(x[few], y[few])
+    rare = [model.probabilities(test[0])[:, 1].mean() for model in (plain, balanced)]
+    assert rare[1] != pytest.approx(rare[0], abs=1e-3)
+    only = utility.balanced_forest(x[y == "class_0"], y[y == "class_0"])
+    assert isinstance(only, Constant)
 
 
 def test_a_tuned_penalty_is_strong_when_there_is_nothing_to_learn():

@@ -96,6 +96,13 @@ FIDELITY = (
         1.0, "target", "train",
     ),
     Metric(
+        "fidelity/variance_ratio",
+        "Total variance within the groups",
+        "Variance of all genes added up, within the groups, in synthetic over that in held-out "
+        "real patients. 1 is right; below it synthetic patients are too much alike.",
+        1.0, "target", "test", POSITIVE,
+    ),
+    Metric(
         "fidelity/diversity",
         "Diversity of the patients",
         "Average distance between two synthetic patients, over that between two real ones. 1 is "
@@ -252,8 +259,10 @@ def _gain(end: str, classifier: str, what: str) -> Metric:
         f"utility/augmentation_gain{end}",
         f"Gain from adding synthetic patients ({classifier}, {what})",
         f"By how much does the {what} of a {classifier} on held-out patients change when synthetic "
-        "patients join the real training patients? Above 0 it helps, below 0 it harms. The ceiling "
-        "is measured, too: what the second half of the real training patients adds to the first.",
+        "patients join the real training patients? Above 0 it helps, below 0 it harms. As many "
+        "join of every group (with `augment: proportional`, and from a generator that cannot draw "
+        "a group on demand, in the proportions of the training patients). The ceiling is "
+        "measured, too: what the second half of the real training patients adds to the first.",
         None, "higher", "test", CORRELATION,
     )  # fmt: skip
 
@@ -327,10 +336,17 @@ _ATTACKS = {
         "The attacker looks for a synthetic patient that repeats values of a person to the last "
         "digit.",
     ),
+    "likelihood_ratio": (
+        "compared with a public cohort",
+        "The attacker holds patients of another, public cohort and asks whether a person looks "
+        "more like the synthetic patients than like those. It needs such a cohort, and is not "
+        "among the attacks of which the strongest is reported.",
+    ),
     "worst": (
         "strongest of all attacks",
-        "The highest of the attacks above: what the most successful attacker achieves. Picking "
-        "the highest lifts it a little above 0.5 even when nothing leaks; compare with the floor.",
+        "The highest of the attacks that need no other cohort: what the most successful attacker "
+        "achieves. Picking the highest lifts it a little above 0.5 even when nothing leaks; "
+        "compare with the floor.",
     ),
 }
 _END = " 0.5 is guessing and best, 1 names every training patient. Copies must be caught."

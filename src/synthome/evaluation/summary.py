@@ -7,6 +7,7 @@ of the lower and of the upper limits of all, so that picking it is not a free ch
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def summarise(fold_scores: pd.DataFrame, attack_scores: pd.DataFrame) -> dict[st
     protocol. What could not be measured is None, never NaN.
     """
     found = set(fold_scores["metric"])
-    rates = _rates(attack_scores)
+    rates = attack_entries(attack_scores)
     summary = {}
     for key, metric in METRICS.items():
         if key in found and metric.reference in REFERENCES:
@@ -104,8 +105,19 @@ def _cross_validated(metric: Metric, rows: pd.DataFrame) -> Entry:
     return entry(metric, values, interval, n, len(model), protocol)
 
 
-def _rates(scores: pd.DataFrame) -> dict[str, Entry]:
-    """AUC and detection rates of each attack and of the strongest, by key."""
+def attack_entries(
+    scores: pd.DataFrame, attacks: Sequence[str] = ATTACKS, note: str = ""
+) -> dict[str, Entry]:
+    """AUC and detection rates of each attack and of the strongest, by key.
+
+    Parameters
+    ----------
+    scores
+        What ``summarise`` takes; rows of other attacks than ``attacks`` are left out.
+    note
+        What the protocol must say of these attacks.
+    """
+    scores = scores[scores["attack"].isin(attacks)]
     if scores.empty:
         return {}
     by_arm = {str(arm): _pooled(rows) for arm, rows in scores.groupby("arm")}
@@ -116,12 +128,12 @@ def _rates(scores: pd.DataFrame) -> dict[str, Entry]:
     protocol = (
         f"scores centred per class, pooled over {n_folds} folds; members: {n_members} training "
         f"rows, non-members: {n_others} held-out rows; ceiling: half of the held-out rows released"
-        "; interval: {how}, patients counted once"
+        "; interval: {how}, patients counted once" + note
     )
     entries: dict[str, Entry] = {}
     for ending in ("auc", *(f"tpr_at_fpr{percent}" for percent in FPR_PERCENT)):
         limits = []
-        for name in [a for a in ATTACKS if f"{a}_{ending}" in by_arm.get("model", {})]:
+        for name in [a for a in attacks if f"{a}_{ending}" in by_arm.get("model", {})]:
             values = {arm: found.get(f"{name}_{ending}", math.nan) for arm, found in by_arm.items()}
             if ending == "auc":
                 interval, how = auc_interval(values["model"], n_members, n_others), "Newcombe"
@@ -133,7 +145,7 @@ def _rates(scores: pd.DataFrame) -> dict[str, Entry]:
                 METRICS[key], values, interval, n_members + n_others, n_folds,
                 protocol.format(how=how),
             )  # fmt: skip
-        if limits:
+        if limits and set(attacks) <= set(ATTACKS):  # the strongest is one of these
             key = f"privacy/worst_{ending}"
             entries[key] = entry(
                 METRICS[key],

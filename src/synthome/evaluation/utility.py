@@ -15,10 +15,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
+from synthome.evaluation import classifiers
 from synthome.evaluation.classifiers import (
     Classifier,
+    Forest,
     Kind,
     standardised_logistic,
     train_classifier,
@@ -111,10 +113,11 @@ def pooled(*parts: Labelled) -> Labelled:
     return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
-def first_per_class(y: np.ndarray, share: float) -> np.ndarray:
-    """Positions of the first ``share`` of the rows of each class, at least one, in order."""
+def first_per_class(y: np.ndarray, share: float, least: int = 1) -> np.ndarray:
+    """Positions of the first ``share`` of the rows of each class, ``least`` or more, in order."""
     taken = [
-        np.flatnonzero(y == c)[: max(1, round(share * int((y == c).sum())))] for c in np.unique(y)
+        np.flatnonzero(y == c)[: max(least, round(share * int((y == c).sum())))]
+        for c in np.unique(y)
     ]
     return np.sort(np.concatenate(taken))
 
@@ -129,8 +132,10 @@ def dose_curve(
     """Scores when ``dose`` times as many synthetic rows as real ones join the training rows.
 
     Rows of a smaller dose are among those of a larger one, and each class gets its share of the
-    synthetic rows in their order. Dose 0 is real rows alone, for which a logistic regression with
-    a tuned penalty stands in the table as well (kind ``tuned_logistic``): the bar to beat.
+    synthetic rows in their order. Dose 0 is real rows alone, for which the table holds two more
+    classifiers, so that synthetic rows compete with what needs none: a logistic regression with a
+    tuned penalty (kind ``tuned_logistic``), and a forest in which classes count the same
+    (``balanced_forest``), since class-balanced synthetic rows also change the balance.
 
     Returns
     -------
@@ -152,8 +157,9 @@ def dose_curve(
             model = train_classifier(kind, *arm, n_train=n_train, seed=seed)
             found = classification_scores(model, *test)
             rows += [(float(dose), kind, name, value) for name, value in found.items()]
-    tuned = classification_scores(tuned_logistic(*train, seed=seed), *test)
-    rows += [(0.0, "tuned_logistic", name, value) for name, value in tuned.items()]
+    for baseline, fit in BASELINES.items():
+        found = classification_scores(fit(*train, seed=seed), *test)
+        rows += [(0.0, baseline, name, value) for name, value in found.items()]
     table = pd.DataFrame(rows, columns=["dose", "kind", "metric", "value"])
     base = table[table["dose"] == 0].set_index(["kind", "metric"])["value"]
     keys = pd.MultiIndex.from_frame(table[["kind", "metric"]])
@@ -163,7 +169,7 @@ def dose_curve(
 def few_shot_curve(
     train: Labelled,
     test: Labelled,
-    augment: Callable[[Rows, np.ndarray], Labelled],
+    augment: Callable[[Int[np.ndarray, " n"]], Labelled],
     sizes: Sequence[int] = (10, 20, 30, 50),
     seed: int = 0,
     rng: np.random.Generator | None = None,
@@ -173,9 +179,11 @@ def few_shot_curve(
     Parameters
     ----------
     augment
-        Fits a generator to the rows it is given, and them alone, and returns labelled rows.
+        Takes positions of training rows, fits a fresh generator to these rows alone, and returns
+        labelled rows of it.
     sizes
-        Sizes above the training part are left out. Smaller ones are nested in larger ones.
+        Sizes above the training part are left out. Smaller ones are nested in larger ones, and
+        hold at least two rows of each class (or its only one), so that it has a spread.
 
     Returns
     -------
@@ -185,9 +193,9 @@ def few_shot_curve(
     x, y = train[0][order], train[1][order]
     rows = []
     for n in [size for size in sizes if size <= len(y)]:
-        kept = first_per_class(y, n / len(y))
+        kept = first_per_class(y, n / len(y), least=2)
         real = (x[kept], y[kept])
-        for arm, part in (("real", real), ("augmented", pooled(real, augment(*real)))):
+        for arm, part in (("real", real), ("augmented", pooled(real, augment(order[kept])))):
             for kind in KINDS:
                 model = train_classifier(kind, *part, n_train=len(kept), seed=seed)
                 found = classification_scores(model, *test)
@@ -217,6 +225,24 @@ def tuned_logistic(
             found.append(macro_auc(y[held], model.probabilities(x[held]), model.classes))
         means.append(float(np.nanmean(found)))
     return standardised_logistic(x, y, grid[int(np.argmax(np.round(means, 9)))])
+
+
+def balanced_forest(x: Rows, y: np.ndarray, seed: int = 0) -> Classifier:
+    """A forest in which each class has the same weight, whatever its number of rows."""
+    if len(np.unique(y)) == 1:
+        return train_classifier("forest", x, y, n_train=len(y), seed=seed)
+    from sklearn.ensemble import RandomForestClassifier
+
+    forest = RandomForestClassifier(
+        n_estimators=classifiers.N_TREES, class_weight="balanced", random_state=seed, n_jobs=1
+    ).fit(x, y)
+    return Forest(forest.classes_, forest)
+
+
+BASELINES: dict[str, Callable[..., Classifier]] = {  # on real rows alone
+    "tuned_logistic": tuned_logistic,
+    "balanced_forest": balanced_forest,
+}
 
 
 def _column(c: object, probability: Float[np.ndarray, "n k"], known: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from synthome.errors import InputError
 from synthome.evaluation.rates import resampled_interval
-from synthome.plotting.style import INK, REAL, SYNTHETIC, add_grid, new_figure, styled
+from synthome.plotting.style import FLOOR, INK, REAL, SYNTHETIC, add_grid, new_figure, styled
 
 BAR = "tuned_logistic"
 METRIC_NAMES = {"balanced_accuracy": "Balanced accuracy", "auc": "AUC", "aupr": "AUPR"}
@@ -22,7 +22,9 @@ KIND_NAMES = {
     "logistic": "logistic regression",
     "forest": "random forest",
     BAR: "tuned logistic regression",
+    "balanced_forest": "class-weighted forest",
 }
+BASELINES = {BAR: (INK, "-", ": the bar to beat"), "balanced_forest": (FLOOR, ":", "")}
 KINDS: dict[str, dict[str, Any]] = {
     "forest": {"color": SYNTHETIC, "marker": "o", "linestyle": "-"},
     "logistic": {"color": REAL, "marker": "s", "linestyle": "--"},
@@ -122,15 +124,16 @@ def _curves(
 
 
 def _bar(ax: Axes, rows: pd.DataFrame, n_train: float, n_test: float) -> None:
-    """Line and band of the tuned classifier on real rows alone."""
-    values = rows.loc[rows["kind"] == BAR, "value"].to_numpy(dtype=float)
-    if len(values) == 0:
-        return
-    low, high = np.clip(resampled_interval(values, n_train, n_test), 0.0, 1.0)
-    if np.isfinite(low):
-        ax.axhspan(low, high, color=INK, alpha=0.07, linewidth=0, zorder=0)
-    words = f"{_name(BAR)} on real rows alone: the bar to beat"
-    ax.axhline(float(np.nanmean(values)), color=INK, linewidth=1.3, zorder=2, label=words)
+    """Lines of the classifiers that need no synthetic rows, with the band of the tuned one."""
+    for kind, (colour, line, ending) in BASELINES.items():
+        values = rows.loc[rows["kind"] == kind, "value"].to_numpy(dtype=float)
+        if not np.isfinite(values).any():
+            continue
+        low, high = np.clip(resampled_interval(values, n_train, n_test), 0.0, 1.0)
+        if kind == BAR and np.isfinite(low):
+            ax.axhspan(low, high, color=colour, alpha=0.07, linewidth=0, zorder=0)
+        ax.axhline(float(np.nanmean(values)), color=colour, linestyle=line, linewidth=1.3,
+                   zorder=2, label=f"{_name(kind)} on real rows alone{ending}")  # fmt: skip
 
 
 @styled
