@@ -128,6 +128,59 @@ def test_the_released_rows_are_scored_in_the_fold_that_they_come_from(cohort, ta
     assert table["model", "fidelity/beyond_range"].tolist()[1] == 0.0
 
 
+def test_a_balanced_draw_joins_the_real_rows_and_touches_no_other_score(cohort):
+    """As many of each class, however rare one is; all scores but the gains are those of before."""
+    rare = (cohort.obs["condition"] == "disease") & (np.arange(40) < 24)
+    cohort = cohort[~rare].copy()
+    asked = []
+
+    class Asked(IndependentNoise):
+        def sample(self, n_obs, labels, rng):
+            asked.append(labels)
+            return super().sample(n_obs, labels, rng)
+
+    one = EvaluationConfig.model_validate(CONFIG.model_dump() | {"augment": "proportional"})
+    before, _ = cross_validate(cohort, lambda _: Asked(), TRANSFORM, one)
+    assert asked == [None, None]
+    after, _ = cross_validate(cohort, lambda _: Asked(), TRANSFORM, CONFIG)
+    assert asked[2::2] == [None, None]
+    assert all(sorted(labels) == ["disease"] * 60 + ["healthy"] * 60 for labels in asked[3::2])
+    changed = before["value"].to_numpy() != after["value"].to_numpy()
+    assert set(before["metric"][changed].str.contains("gain")) == {True}
+    assert {"model", "floor", "cheat"} == set(before["arm"][changed])
+
+
+def test_a_generator_that_cannot_serve_labels_adds_its_proportional_rows(cohort):
+    """An unconditional one may never draw a class; its other scores do not suffer for it."""
+
+    class Unlabelled(IndependentNoise):
+        def sample(self, n_obs, labels, rng):
+            if labels is not None:
+                raise InputError("It knows no labels.")
+            return super().sample(n_obs, labels, rng)
+
+    config = CONFIG.model_copy(update={"augment": "proportional"})
+    first, _ = cross_validate(cohort, lambda _: IndependentNoise(), TRANSFORM, config)
+    second, _ = cross_validate(cohort, lambda _: Unlabelled(), TRANSFORM, CONFIG)
+    model = first["arm"] == "model"
+    pd.testing.assert_frame_equal(first[model], second[model])
+
+
+def test_the_released_generator_draws_the_balanced_rows_of_its_fold(cohort):
+    """The released rows are scored as they are, and more of them come from the same generator."""
+    train = cohort[(cohort.obs["split"] == "train").to_numpy()].copy()
+    noise = IndependentNoise().fit(train)
+    released = noise.sample(90, None, np.random.default_rng(0))
+    asked = []
+
+    def draw(n_obs, labels, rng):
+        asked.append((n_obs, sorted(labels)))
+        return noise.sample(n_obs, labels, rng)
+
+    cross_validate(cohort, copies, TRANSFORM, CONFIG, released=released, draw_released=draw)
+    assert asked == [(90, ["disease"] * 45 + ["healthy"] * 45)]
+
+
 def test_changing_test_rows_changes_nothing_that_is_fitted(cohort):
     """Genes, training values and draws of the fold stay bit for bit; its scores do not."""
     changed = cohort.copy()

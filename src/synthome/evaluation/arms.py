@@ -109,16 +109,24 @@ class RealFold:
 
 
 def score_synthetic(
-    fold: RealFold, synthetic: Arm, rng: np.random.Generator, config: EvaluationConfig
+    fold: RealFold,
+    synthetic: Arm,
+    rng: np.random.Generator,
+    config: EvaluationConfig,
+    augmentation: Arm | None = None,
 ) -> dict[str, float]:
-    """All scores of synthetic rows but the attacks, by key."""
+    """All scores of synthetic rows but the attacks, by key.
+
+    ``augmentation`` holds the rows that join the real training rows; by default ``synthetic``.
+    """
     scores = against_train(fold, synthetic, rng, config) | against_test(
         fold, synthetic, rng, config
     )
     n_train = len(fold.train.y)
     test = fold.test.rows()
     alone = utility.train_and_test(synthetic.rows(), test, n_train, fold.seed, prefix="tstr")
-    both = utility.pooled(fold.train.rows(), synthetic.rows())
+    added = synthetic if augmentation is None else augmentation
+    both = utility.pooled(fold.train.rows(), added.rows())
     joined = utility.train_and_test(both, test, n_train, fold.seed, prefix="trtr")
     return scores | _keyed("utility", alone | utility.gains(joined, fold.learned, "trtr"))
 

@@ -1,5 +1,7 @@
 """Choices of the evaluation; imports nothing heavy, since pipelines read it at start-up."""
 
+from typing import Literal
+
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from synthome.config import Config
@@ -8,10 +10,13 @@ from synthome.config import Config
 class EvaluationConfig(Config):
     """How synthetic rows are scored.
 
-    ``n_synthetic: null`` is ten rows for each training row, and at least 1,000.
+    ``n_synthetic: null`` is ten rows for each training row, and at least 1,000. ``augment`` says
+    which rows join the real ones in the gains of augmentation: as many of each class, or in the
+    proportions of the training rows.
     """
 
     n_synthetic: PositiveInt | None = None
+    augment: Literal["balanced", "proportional"] = "balanced"
     n_coexpression_genes: int = Field(default=300, ge=3)
     n_de_genes: PositiveInt = 100
     n_neighbours: PositiveInt = 5  # of density and coverage

@@ -6,7 +6,6 @@ rows alone. Four arms are scored on the variable genes of that training part: th
 fold are the same for all arms, so that arms differ by their rows and by nothing else.
 """
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -14,34 +13,40 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from synthome.anndata_schema import FOLD_PREFIX, fold_columns, label_key
-from synthome.errors import InputError
 from synthome.evaluation.arms import (
     ATTACK_COLUMNS,
     Arm,
     RealFold,
     attack,
-    attack_ceiling,
-    score_ceiling,
     score_synthetic,
     scored_genes,
     synthetic_arm,
 )
-from synthome.evaluation.biology import planted_auprc
 from synthome.evaluation.config import EvaluationConfig
 from synthome.evaluation.external import score_external
+from synthome.evaluation.fold import (
+    Drawn,
+    PreparedFold,
+    Sample,
+    Scored,
+    augmentation_rows,
+    folds_of,
+    labelled_rows,
+    score_drawn,
+    score_generator,
+    score_real,
+)
 from synthome.evaluation.summary import summarise
 from synthome.generator import Generator
-from synthome.preprocessing.transform import ExpressionTransform, TransformConfig
+from synthome.preprocessing.transform import TransformConfig
 from synthome.progress import progress
-from synthome.rng import generator
 from synthome.samplers.controls import Copies, IndependentNoise
 
 __all__ = ["EvaluationConfig", "cross_validate", "score_external", "score_fold", "summarise"]
 
 FOLD_COLUMNS = ["repeat", "fold", "arm", "metric", "value", "n_train", "n_test"]
 MakeGenerator = Callable[[int], Generator]
-logger = logging.getLogger(__name__)
+Released = tuple[AnnData | None, Sample | None]  # the rows, and how more of them are drawn
 
 
 def score_fold(
@@ -78,6 +83,7 @@ def cross_validate(
     transform_config: TransformConfig,
     config: EvaluationConfig,
     released: AnnData | None = None,
+    draw_released: Sample | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit and score all arms on every fold that ``obs["fold_r"]`` defines.
 
@@ -91,28 +97,20 @@ def cross_validate(
     released
         The synthetic cohort made of the training part of ``obs["split"]``; in the first fold of
         the first repeat it is scored as it is, and no generator is fitted again.
+    draw_released
+        ``sample`` of the generator that made it, for the class-balanced rows that join the real
+        ones in the gains of augmentation; without it, the released rows themselves join.
 
     Returns
     -------
     Fold scores (repeat, fold, arm, metric, value, n_train, n_test), and attack scores (repeat,
     fold, arm, attack, sample, label, member, score); ``sample`` is a row of ``adata``.
     """
-    repeats = len(fold_columns(adata))
-    if repeats == 0:
-        raise InputError(
-            f"The cohort has no test folds: obs has no column {FOLD_PREFIX}0. Run the preprocessing"
-            " pipeline (assign_folds) before the evaluation."
-        )
-    labelled = adata.obs[label_key(adata)].notna().to_numpy()
-    if not labelled.all():
-        logger.info("Left out %d samples without a label.", int((~labelled).sum()))
-        adata = adata[labelled].copy()
-    tasks = [
-        (repeat, int(fold))
-        for repeat in range(repeats)
-        for fold in np.unique(adata.obs[f"{FOLD_PREFIX}{repeat}"])
-    ]
-    run = partial(_one_fold, adata, make_generator, transform_config, config, released)
+    adata, labelled = labelled_rows(adata)
+    tasks = folds_of(adata)
+    run = partial(
+        _one_fold, adata, make_generator, transform_config, config, (released, draw_released)
+    )
     scores, attacks = [], []
     with progress(range(len(tasks)), "cross-validation") as counted:
         for _, (fold_scores, attack_scores) in zip(
@@ -121,7 +119,7 @@ def cross_validate(
             scores.append(fold_scores)
             attacks.append(attack_scores)
     attacked = pd.concat(attacks, ignore_index=True)
-    row = np.flatnonzero(labelled)[adata.obs_names.get_indexer(attacked["sample"])]
+    row = labelled[adata.obs_names.get_indexer(attacked["sample"])]
     attacked["sample"] = row  # no name leaves here
     return pd.concat(scores, ignore_index=True), attacked
 
@@ -145,56 +143,33 @@ def _one_fold(
     make_generator: MakeGenerator,
     transform_config: TransformConfig,
     config: EvaluationConfig,
-    released: AnnData | None,
+    released: Released,
     repeat: int,
     fold: int,
 ) -> FoldResult:
     """All arms of one fold."""
-    is_test = (adata.obs[f"{FOLD_PREFIX}{repeat}"] == fold).to_numpy()
-    transform = ExpressionTransform.fit(adata[~is_test].copy(), transform_config)
-    train = transform.apply(adata[~is_test].copy())
-    test = transform.apply(adata[is_test].copy())
-    genes = scored_genes(train)
-    n_rows = config.rows(train.n_obs)
-
-    def stream(*keys: str) -> np.random.Generator:
-        return generator(config.seed, *keys, repeat, fold)
-
-    if released is not None and (repeat, fold) == (0, 0):
-        drawn = {"model": released}
+    prepared = PreparedFold.of(adata, transform_config, config, repeat, fold)
+    rows, sample = released
+    found: dict[str, Scored] = {}
+    if rows is not None and (repeat, fold) == (0, 0):
+        drawn = Drawn(rows, augmentation_rows(prepared, rows, sample, config))
+        found["model"] = score_drawn(prepared, drawn, config)
     else:
-        model = make_generator(config.seed + 1000 * repeat + fold).fit(train)
-        drawn = {"model": model.sample(n_rows, None, stream("sample", "model"))}
-    scored = train[:, genes].copy()  # controls treat genes alike, so these are all they need
-    for name, control in (("floor", IndependentNoise()), ("cheat", Copies())):
-        drawn[name] = control.fit(scored).sample(n_rows, None, stream("sample", name))
-
-    real = RealFold.of(Arm.of(train, genes), Arm.of(test, genes), stream("real"), config)
-    planted = _planted(adata, genes)
-    scores: dict[str, dict[str, float]] = {}
-    attacks: dict[str, pd.DataFrame] = {}
-    for name, rows in drawn.items():
-        arm = synthetic_arm(rows, genes)
-        scores[name] = score_synthetic(real, arm, stream("score"), config)
-        attacks[name] = attack(real, arm)
-        if planted is not None:
-            scores[name]["biology/planted_auprc"] = planted_auprc(arm.x, arm.y, planted)
-    scores["ceiling"] = score_ceiling(real, stream("score"), config)
-    attacks["ceiling"] = attack_ceiling(real, stream("halves"))
-    if planted is not None:
-        scores["ceiling"]["biology/planted_auprc"] = planted_auprc(
-            real.train.x, real.train.y, planted
-        )
+        found["model"], _ = score_generator(prepared, prepared.train, make_generator, config)
+    for name, control in (("floor", IndependentNoise), ("cheat", Copies)):
+        # Controls treat genes alike, so the variable ones are all they need.
+        made = partial(_seedless, control)
+        found[name], _ = score_generator(prepared, prepared.variable, made, config, stream=name)
+    found["ceiling"] = score_real(prepared, config)
     return (
-        _score_table(scores, repeat, fold, train.n_obs, test.n_obs),
-        _attack_table(attacks, repeat, fold),
+        _score_table({arm: of for arm, (of, _) in found.items()}, repeat, fold, *prepared.sizes),
+        _attack_table({arm: of for arm, (_, of) in found.items()}, repeat, fold),
     )
 
 
-def _planted(adata: AnnData, genes: pd.Index) -> np.ndarray | None:
-    """Whether each gene is a planted disease gene, where the cohort was simulated."""
-    names = adata.uns.get("truth", {}).get("disease_genes")
-    return None if names is None else genes.isin(np.asarray(names, dtype=str))
+def _seedless(control: Callable[[], Generator], seed: int) -> Generator:  # noqa: ARG001
+    """A control has no choices of its own."""
+    return control()
 
 
 def _score_table(

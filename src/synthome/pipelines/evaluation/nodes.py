@@ -9,8 +9,9 @@ from anndata import AnnData
 from synthome.anndata_schema import SPLIT, is_absent
 from synthome.augmentation import SamplingConfig
 from synthome.evaluation.config import EvaluationConfig
-from synthome.models.registry import GeneratorSettings
+from synthome.models.registry import GeneratorSettings, from_state
 from synthome.preprocessing.transform import TransformConfig
+from synthome.state_file import State
 
 Scores = dict[str, Any]
 FIGURES = ("standing", "loss", "pca", "umap", "moments", "coexpression", "attacks")
@@ -19,6 +20,7 @@ FIGURES = ("standing", "loss", "pca", "umap", "moments", "coexpression", "attack
 def cross_validate(
     split_cohort: AnnData,
     synthetic: AnnData,
+    weights: State,
     settings: GeneratorSettings,
     sampling: SamplingConfig,
     transform: TransformConfig,
@@ -33,6 +35,7 @@ def cross_validate(
         transform,
         config,
         released=synthetic,
+        draw_released=partial(from_state(weights).sample, temperature=sampling.temperature),
     )
 
 

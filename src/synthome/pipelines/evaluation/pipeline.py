@@ -31,6 +31,7 @@ def create_pipeline(system: str) -> Pipeline:
                 [
                     "split_cohort",
                     "synthetic",
+                    "weights",
                     "params:generator",
                     "params:sampling",
                     "params:transform",
