@@ -2,7 +2,15 @@
 
 from kedro.pipeline import Pipeline
 
-from synthome.pipelines import augmentation, evaluation, export, ingestion, preprocessing, rare_vae
+from synthome.pipelines import (
+    augmentation,
+    evaluation,
+    export,
+    ingestion,
+    preprocessing,
+    rare_vae,
+    study,
+)
 
 SYSTEMS = {"rare_vae": rare_vae}
 
@@ -18,6 +26,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     return {
         **systems,
+        **{f"{name}_study": shared + study.create_pipeline(name) for name in SYSTEMS},
         "ingestion": ingestion.create_pipeline(),
         "preprocessing": preprocessing.create_pipeline(),
         "augmentation": sum(augment.values(), start=Pipeline([])),

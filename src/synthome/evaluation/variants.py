@@ -1,0 +1,43 @@
+"""The same system under other settings: another architecture, or one option turned."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from synthome.errors import InputError
+from synthome.evaluation.parallel import Make
+from synthome.models.registry import GeneratorSettings
+
+
+def makers(settings: GeneratorSettings, architectures: Sequence[str]) -> dict[str, Make]:
+    """Makers of several architectures of a system, by the name of their generator.
+
+    Raises
+    ------
+    InputError
+        If the system has no architecture of that name.
+    """
+    found: dict[str, Make] = {}
+    for name in architectures:
+        if name not in settings.architectures:
+            raise InputError(
+                f"The study names the architecture {name!r}, but there are only: "
+                f"{', '.join(settings.architectures)}. Change study.architectures."
+            )
+        generator = settings.architectures[name].generator
+        chosen = settings.model_copy(update={"architecture": name})
+        found[name if generator in found else generator] = chosen.build
+    return found
+
+
+def with_option(settings: GeneratorSettings, option: str) -> Callable[[float], Make] | None:
+    """Makes a maker from a value of ``option``; None when the generator has no such option."""
+    chosen = settings.architectures[settings.architecture]
+    if option not in type(chosen.checked()).model_fields:
+        return None
+
+    def turned(value: float) -> Make:
+        options: dict[str, Any] = {option: value}
+        return partial(chosen.build, **options)
+
+    return turned
