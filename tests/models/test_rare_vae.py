@@ -6,11 +6,17 @@ import pytest
 import torch
 from anndata import AnnData
 from scipy import stats
-from sklearn.decomposition import PCA
 
 from synthome.anndata_schema import UNS, labels
 from synthome.errors import InputError
-from synthome.models.rare_vae import RareVAE, RareVAEConfig, RareVAEGenerator, latent_budget
+from synthome.models.rare_vae import (
+    Decoder,
+    RareVAE,
+    RareVAEConfig,
+    RareVAEGenerator,
+    cross_penalty,
+    most_modules,
+)
 
 RNG = np.random.default_rng(1)
 N_OBS, N_VARS = 90, 200
@@ -40,12 +46,16 @@ def network(n_vars: int = 5, n_latent: int = 2) -> RareVAE:
     return RareVAE(n_vars, 2, n_latent, torch.arange(n_vars), config)
 
 
-def test_loss_is_the_negative_elbo():
-    """Against SciPy: Gaussian log density, and the closed KL of two normals (eqs. 2 and 4)."""
+def test_loss_is_the_negative_elbo_and_the_prior():
+    """Against SciPy and PyTorch: log density, KL of two normals, normal priors (eqs. 2, 4, 5)."""
     model, x = network(), torch.randn(7, 5)
     c = torch.eye(2)[[0, 1, 0, 1, 1, 0, 0]]
     with torch.no_grad():
         model.log_sigma.copy_(torch.linspace(-0.5, 0.5, 5))
+        model.correlation.copy_(torch.tensor([[1.0, 0.6], [0.6, 1.0]]))
+        model.effect_precision.copy_(torch.tensor([2.0, 0.0]))
+        model.loading_precision.copy_(torch.arange(10.0).reshape(5, 2))
+        model.loading_mask[3, 1] = 0.0
         torch.manual_seed(3)
         terms = model.loss(x, c)
         torch.manual_seed(3)
@@ -53,29 +63,47 @@ def test_loss_is_the_negative_elbo():
         mean = model.decode(qz.rsample(), c)
     log_density = stats.norm.logpdf(x, mean, model.log_sigma.exp().detach()).sum(axis=1).mean()
     constant = 2.5 * np.log(2 * np.pi)
-    kl = 0.5 * (qz.loc**2 + qz.scale**2 - 1 - 2 * qz.scale.log()).sum(dim=1).mean()
+    prior_z = torch.distributions.MultivariateNormal(torch.zeros(2), model.correlation)
+    posterior = torch.distributions.MultivariateNormal(qz.loc, torch.diag_embed(qz.scale.square()))
+    kl = torch.distributions.kl_divergence(posterior, prior_z).mean()
+    effects = model.effects.weight.detach().numpy()
+    loadings = model.loadings.weight.detach().numpy().copy()
+    loadings[3, 1] = 0.0
+    precision = np.arange(10.0).reshape(5, 2)
+    prior = 0.5 * (2.0 * np.square(effects[:, 0]).sum() + (precision * loadings**2).sum())
     assert terms["reconstruction"].item() == pytest.approx(-log_density - constant, rel=1e-5)
     assert terms["kl"].item() == pytest.approx(kl.item(), rel=1e-5)
-    assert terms["loss"].item() == pytest.approx(-log_density - constant + kl.item(), rel=1e-5)
+    assert terms["prior"].item() == pytest.approx(prior, rel=1e-5)
+    total = -log_density - constant + kl.item() + prior
+    assert terms["loss"].item() == pytest.approx(total, rel=1e-5)
 
 
-def test_start_spans_the_principal_axes():
-    """W starts on the leading axes of what the class means leave, as scikit-learn finds them."""
+def test_effects_start_at_the_shrunken_class_means():
+    """Least squares per class, times t / (t + d se²), with se² and t by hand."""
     data = cohort()
-    x = torch.from_numpy((data.X - data.X.mean(0)).astype(np.float32))
-    c = torch.from_numpy((CLASSES[:, None] == np.array(["a", "b"])).astype(np.float32))
-    model = network(N_VARS)
-    model.start(x, c)
-    residual = (
-        x.numpy()
-        - np.stack([x.numpy()[CLASSES == k].mean(0) for k in ("a", "b")])[
-            (CLASSES == "b").astype(int)
-        ]
-    )
-    axes = PCA(2).fit(residual).components_
-    basis = np.linalg.qr(model.loadings.weight.detach().numpy())[0]
-    overlap = np.linalg.svd(axes @ basis)[1]
-    np.testing.assert_allclose(overlap, 1.0, atol=1e-3)
+    x = (data.X - data.X.mean(0)) / data.X.std(0)
+    c = (CLASSES[:, None] == np.array(["a", "b"])).astype(float)
+    decoder = Decoder.fit(x, c, 2, np.arange(N_VARS), 2, privacy=0.0)
+    means = np.stack([x[CLASSES == k].mean(0) for k in ("a", "b")])
+    residual = x - means[(CLASSES == "b").astype(int)]
+    variance = np.square(residual).sum(0) / (N_OBS - 2)
+    for k, n in ((0, 50), (1, 40)):
+        sampling = variance * (1 / n - 1 / N_OBS)
+        true = (means[k] ** 2 - sampling).mean()
+        expected = means[k] * true / (true + 0.6 * sampling)
+        np.testing.assert_allclose(decoder.effects[k], expected, atol=1e-6)
+
+
+def test_privacy_shrinks_effects_and_loadings():
+    data = cohort()
+    x = (data.X - data.X.mean(0)) / data.X.std(0)
+    c = (CLASSES[:, None] == np.array(["a", "b"])).astype(float)
+    open_, closed = (Decoder.fit(x, c, 2, np.arange(N_VARS), 2, privacy=p) for p in (0.0, 0.9))
+    assert np.abs(closed.effects).sum() < 0.98 * np.abs(open_.effects).sum()
+    cross = np.ones((N_VARS, 2), dtype=bool)
+    cross[np.arange(N_VARS), open_.structure.own] = False
+    sizes = [np.abs(d.structure.loadings[cross]).sum() for d in (open_, closed)]
+    assert sizes[1] < 0.8 * sizes[0]
 
 
 def test_spread_is_calibrated(fitted):
@@ -90,13 +118,15 @@ def test_spread_is_calibrated(fitted):
 
 
 def test_class_effect_is_drawn(fitted):
-    """The published model ignores its label: fold-change slope 0.03-0.30. This one must not."""
+    """The published model ignores its label: fold-change slope 0.03-0.30. This one must not, and
+    its shrunken effects are nearer the planted ones than those of its training rows."""
     data = cohort()
     drawn = fitted.sample(6000, None, np.random.default_rng(0))
     real = data.X[CLASSES == "b"].mean(0) - data.X[CLASSES == "a"].mean(0)
     is_b = labels(drawn) == "b"
     synthetic = drawn.X[is_b].mean(0) - drawn.X[~is_b].mean(0)
-    assert np.polyfit(real, synthetic, 1)[0] == pytest.approx(1.0, abs=0.05)
+    assert 0.75 < np.polyfit(real, synthetic, 1)[0] < 1.05
+    assert np.square(synthetic - EFFECT).mean() < 0.95 * np.square(real - EFFECT).mean()
 
 
 def test_planted_correlation_is_found(fitted):
@@ -137,6 +167,49 @@ def test_unknown_covariate_names_the_columns():
         RareVAEGenerator(RareVAEConfig(covariates=("batch",))).fit(cohort())
 
 
-@pytest.mark.parametrize(("n_obs", "expected"), [(8, 1), (34, 2), (77, 4), (675, 10)])
-def test_latent_budget_grows_with_the_cohort(n_obs, expected):
-    assert latent_budget(n_obs) == expected
+def test_temperature_of_a_class_brings_the_variance_of_held_out_rows():
+    """A tight class among a wide one: one spread for both would be wrong for each (eq. 8)."""
+    rng = np.random.default_rng(4)
+    classes = np.array(["wide"] * 150 + ["tight"] * 150)
+    scale = np.where(classes == "wide", 1.5, 0.5)[:, None]
+    x = scale * (rng.normal(size=(300, 2)) @ LOADINGS + rng.normal(size=(300, N_VARS)))
+    obs = pd.DataFrame({"class": classes}, index=[f"s{i}" for i in range(300)])
+    data = AnnData(x, obs=obs, uns={UNS: {"label_key": "class", "scale": "log"}})
+    model = RareVAEGenerator(RareVAEConfig(n_latent=2)).fit(data)
+    drawn = model.sample(4000, None, np.random.default_rng(0))
+    for name, spread in (("wide", 1.5), ("tight", 0.5)):
+        total = drawn.X[labels(drawn) == name].var(axis=0).sum()
+        own = data.X[classes == name].var(axis=0).sum()
+        assert total / own == pytest.approx(1.0, abs=0.06)
+        truth = spread**2 * (np.square(LOADINGS).sum() + N_VARS)
+        assert total / truth == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_constant_temperature_replaces_the_calibrated_ones(fitted):
+    def spread(**options):
+        config = RareVAEConfig(n_latent=2, **options)
+        model = RareVAEGenerator.from_state(
+            fitted.state()[0], fitted.state()[1] | {"config": config.model_dump(mode="json")}
+        )
+        return model.sample(2000, None, np.random.default_rng(0)).X.var(axis=0).sum()
+
+    assert spread(temperature=3.0) > 2.0 * spread()
+
+
+def test_modules_are_as_many_as_patients_can_show_again(fitted):
+    """Two planted factors; noise alone gives one module, however many are allowed."""
+    many = RareVAEGenerator(RareVAEConfig()).fit(cohort())
+    assert many.network.correlation.shape[0] in (2, 3)
+    noise = cohort()
+    noise.X = np.random.default_rng(0).normal(size=noise.shape)
+    assert RareVAEGenerator(RareVAEConfig()).fit(noise).network.correlation.shape[0] == 1
+
+
+@pytest.mark.parametrize(("n_obs", "expected"), [(8, 4), (34, 4), (120, 6), (675, 15)])
+def test_modules_grow_with_the_cohort(n_obs, expected):
+    assert most_modules(n_obs) == expected
+
+
+@pytest.mark.parametrize(("n_obs", "expected"), [(50, 16.0), (100, 4.0), (200, 1.0), (675, 1.0)])
+def test_cross_loadings_are_shrunk_more_in_small_cohorts(n_obs, expected):
+    assert cross_penalty(n_obs) == expected

@@ -3,37 +3,43 @@
 For a sample with standardised log expression x (p genes) and condition c (its class, one-hot,
 and covariates):
 
-    z ~ Normal(0, I_k)                                                     (1)
-    x | z, c ~ Normal(V c + W z, diag(sigma²))                             (2)
-    q(z | x, c) = Normal(m(x, c), diag(s(x, c)²))     a small network      (3)
-    loss = KL(q(z | x, c) || Normal(0, I)) - E_q log p(x | z, c)           (4)
+    z ~ Normal(0, K)                        one latent dimension per gene module               (1)
+    x | z, c ~ Normal(V c + W z, diag(sigma²))                                                 (2)
+    q(z | x, c) = Normal(m(x, c), diag(s(x, c)²))     a small network                          (3)
+    loss = KL(q(z | x, c) || Normal(0, K)) - E_q log p(x | z, c) - log p(V, W) / n             (4)
+    V_gy ~ Normal(0, t_y / d_V),   W_gj ~ Normal(0, t_j / d) outside the module of gene g      (5)
 
-A synthetic sample of class y with covariates drawn within its class:
+The modules, K, the start of W and t_j are those of ``gene_modules``; t_y is the variance of true
+class effects, measured as the squares of the class means minus their sampling variance. The number
+of modules is the number of principal axes that held-out patients show too. A synthetic sample of
+class y with covariates drawn within its class:
 
-    z ~ Normal(m_y, T² S_y)       aggregated posterior of class y          (5)
-    x ~ Normal(V c + W z, diag(sigma²)),  then back to log expression      (6)
+    z ~ Normal(m_y, T_y² S_y)               aggregated posterior of class y                    (6)
+    x ~ Normal(V c + W z, diag(sigma_y²)),  then back to log expression                        (7)
 
 m_y is the mean of m(x, c) over the training rows of class y; S_y is their covariance, shrunk
-towards the covariance pooled over classes, plus the mean of s². T is the temperature, 1 unless
-asked otherwise: the spread is right at T = 1, because after training
+towards the covariance pooled over classes, plus the mean of s². With v_yg the variance of gene g in
+class y (shrunk towards the pooled one), the noise is what eqs. 2 and 6 leave of it. Latents and
+noise of a class then grow alike until its total variance is that of held-out patients:
 
-    sigma_g² = max(v_g - structured_g, v_g / 20)                           (7)
+    T_y² sum_g v_yg = h_y,   h_y: total variance of held-out patients of class y               (8)
+    sigma_yg² = T_y² max(v_yg - (W S_y W')_gg, v_yg / 20)                                      (9)
 
-where v_g is the within-class variance of gene g in the training rows (divisor n - number of
-classes) and structured_g the part of it that eqs. 5 and 2 already draw.
+h_y is measured around the class mean of the other patients, over inner folds, v_yg in eq. 8 being
+that of the other patients. A temperature that is asked for replaces T_y in eq. 6, as published.
 
 Departures from the published system (``published_vae``), each because the published choice fails
-on real cohorts of this size: labels enter both networks; the decoder is linear, so p genes cost
-p (k + classes + 1) parameters, every expressed gene is drawn, and what can be memorised is bounded
-by k, about n / 20; the decoder has gene-level noise; latent draws follow the classes; there is no
-sigmoid, so values may leave the observed range. The encoder reads the most variable genes only.
+on real cohorts of this size: labels enter both networks; the decoder is linear and each gene leans
+on its own module, so that what can be memorised is about one number per gene and class; every
+expressed gene is drawn; latent draws follow the classes; the temperature is solved and not 2; there
+is no sigmoid, so values may leave the observed range. The encoder reads the most variable genes.
 
-Kingma & Welling (2014), arXiv:1312.6114, eq. 10 (the bound). Tipping & Bishop (1999),
-doi:10.1111/1467-9868.00196 (the start of W). Tomczak & Welling (2018), arXiv:1705.07120 (aggregated
-posterior).
+Kingma & Welling (2014), arXiv:1312.6114, eq. 10 (the bound). Tomczak & Welling (2018),
+arXiv:1705.07120 (aggregated posterior). ``docs/decisions/0005-gene-modules.md`` (why modules).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -44,21 +50,30 @@ from anndata import AnnData
 from jaxtyping import Float
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Normal
 
 from synthome.anndata_schema import labels as labels_of
 from synthome.config import Config, Names
 from synthome.generator import as_synthetic, class_labels
 from synthome.models.conditions import Conditions
+from synthome.models.gene_modules import Structure, fit_structure, reproducible_axes, within
 from synthome.models.persistence import arrays_of, like_training, tensors_of, training_facts
 from synthome.preprocessing.scaling import Standardiser
+from synthome.preprocessing.splits import inner_folds
 from synthome.rng import seeded
 from synthome.training.config import TrainingConfig, onto
 from synthome.training.device import cpu_threads
 from synthome.training.loop import Epoch, fit
 
-MAX_LATENT = 10
-ROWS_PER_LATENT = 20
+MAX_MODULES = 15
+FEWEST = 4  # modules that any cohort may have
+ROWS_PER_MODULE = 20
+ENOUGH_ROWS = 200  # from which on cross loadings are only shrunk for their own noise
+REPRODUCED = 0.65  # share of an axis' variance that held-out rows must show
+EFFECT_PENALTY = 0.6  # d_V of eq. 5
+INNER_FOLDS = 5
+TEMPERATURES = (0.5, 2.0)  # limits of T_y
+MIN_WIDTH = 1e-4  # variance of a prior below which a cross loading is closed
 
 TRAINING = TrainingConfig(
     learning_rate=2e-3,
@@ -70,32 +85,53 @@ TRAINING = TrainingConfig(
 
 
 class RareVAEConfig(Config):
-    """Choices of the model; ``n_latent: null`` takes one dimension per 20 training rows."""
+    """Choices of the model.
+
+    ``n_latent: null`` takes as many modules as the cohort shows reproducibly. ``temperature: null``
+    takes the calibrated one of each class; a number replaces them all. ``privacy`` from 0 towards 1
+    leaves fewer modules and shrinks effects and cross loadings more.
+    """
 
     n_latent: PositiveInt | None = None
     n_hidden: PositiveInt = 64
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
-    temperature: PositiveFloat = 1.0
-    shrinkage_rows: NonNegativeFloat = 10.0
+    temperature: PositiveFloat | None = None
+    covariance_rows: NonNegativeFloat = 10.0  # weight of the pooled latent covariance
+    variance_rows: NonNegativeFloat = 20.0  # weight of the pooled variance of a gene
+    privacy: float = Field(default=0.0, ge=0.0, lt=1.0)
     covariates: Names = ()
     training: Annotated[TrainingConfig, onto(TRAINING)] = TRAINING
 
 
-def latent_budget(n_obs: int) -> int:
-    """Latent dimensions for ``n_obs`` training rows: what a small cohort can carry unmemorised."""
-    return int(np.clip(round(n_obs / ROWS_PER_LATENT), 1, MAX_LATENT))
+def most_modules(n_obs: int) -> int:
+    """Modules that ``n_obs`` training rows can carry unmemorised."""
+    return int(np.clip(round(n_obs / ROWS_PER_MODULE), FEWEST, MAX_MODULES))
+
+
+def cross_penalty(n_obs: int) -> float:
+    """Return d of eq. 5: how much more than by its own noise a cross loading is shrunk."""
+    return max(1.0, (ENOUGH_ROWS / n_obs) ** 2)
 
 
 class RareVAE(nn.Module):
-    """Eqs. 1-4."""
+    """Eqs. 1-5."""
 
     read: Tensor
+    correlation: Tensor
+    effect_precision: Tensor
+    loading_precision: Tensor
+    loading_mask: Tensor
 
     def __init__(
         self, n_vars: int, n_conditions: int, n_latent: int, read: Tensor, config: RareVAEConfig
     ) -> None:
         super().__init__()
         self.register_buffer("read", read)  # indices of the genes that the encoder reads
+        self.register_buffer("correlation", torch.eye(n_latent))  # K of eq. 1
+        # of eq. 5, over n; the mask closes loadings whose prior has no width
+        self.register_buffer("effect_precision", torch.zeros(n_conditions), persistent=False)
+        self.register_buffer("loading_precision", torch.zeros(n_vars, n_latent), persistent=False)
+        self.register_buffer("loading_mask", torch.ones(n_vars, n_latent), persistent=False)
         self.encoder = nn.Sequential(
             nn.Linear(len(read) + n_conditions, config.n_hidden),
             nn.ReLU(),
@@ -107,23 +143,22 @@ class RareVAE(nn.Module):
         self.log_sigma = nn.Parameter(torch.zeros(n_vars))
 
     @torch.no_grad()
-    def start(
-        self, x: Float[Tensor, "n_obs n_vars"], c: Float[Tensor, "n_obs n_conditions"]
-    ) -> None:
-        """Start V at the least-squares effects and W at the principal axes of what they leave.
-
-        The axes are those of probabilistic PCA (Tipping & Bishop 1999, eq. 7).
-        """
-        ridge = 1e-3 * torch.eye(c.shape[1])
-        effects = torch.linalg.solve(c.T @ c + ridge, c.T @ x)  # (n_conditions, n_vars)
-        self.effects.weight.copy_(effects.T)
-        residual = x - c @ effects
-        axes, n_latent = residual.T, self.loadings.in_features
-        u, s, _ = torch.linalg.svd(axes, full_matrices=False)
-        rank = min(n_latent, len(s))
-        self.loadings.weight.zero_()
-        self.loadings.weight[:, :rank] = u[:, :rank] * s[:rank] / len(x) ** 0.5
-        self.log_sigma.copy_(residual.std(dim=0).clamp_min(0.1).log())
+    def start(self, decoder: "Decoder", n_obs: int) -> None:
+        """Start V, W and sigma at their moment estimates, with the priors of eq. 5."""
+        structure = decoder.structure
+        self.correlation.copy_(_tensor(structure.correlation))
+        self.effects.weight.copy_(_tensor(decoder.effects.T))
+        self.loadings.weight.copy_(_tensor(structure.loadings))
+        self.log_sigma.copy_(_tensor(0.5 * np.log(decoder.noise())))
+        self.effect_precision.copy_(_tensor(decoder.effect_precision / n_obs))
+        cross = np.ones(structure.loadings.shape, dtype=bool)
+        cross[np.arange(len(cross)), structure.own] = False
+        width = structure.cross_variance / decoder.penalty
+        closed = cross & (width < MIN_WIDTH)
+        self.loading_mask.copy_(_tensor(~closed))
+        self.loading_precision.copy_(
+            _tensor(np.where(cross & ~closed, 1.0 / np.maximum(width, MIN_WIDTH), 0.0) / n_obs)
+        )
 
     def encode(
         self, x: Float[Tensor, "n_obs n_vars"], c: Float[Tensor, "n_obs n_conditions"]
@@ -137,7 +172,7 @@ class RareVAE(nn.Module):
         self, z: Float[Tensor, "n_obs n_latent"], c: Float[Tensor, "n_obs n_conditions"]
     ) -> Float[Tensor, "n_obs n_vars"]:
         """The mean of eq. 2, in standard units."""
-        return (self.effects(c) + self.loadings(z)).float()
+        return (self.effects(c) + z @ (self.loadings.weight * self.loading_mask).T).float()
 
     def loss(
         self,
@@ -145,7 +180,7 @@ class RareVAE(nn.Module):
         c: Float[Tensor, "n_obs n_conditions"],
         kl_weight: float = 1.0,
     ) -> dict[str, Float[Tensor, ""]]:
-        """Eq. 4 in nats per sample, up to the constant p/2 log(2 pi).
+        """Eq. 4 in nats per sample, up to constants.
 
         The square of x - M u, with M = [V, W] and u = [c, z], is written out, so that x is only
         read by matrix products and nothing else of its size is made:
@@ -153,22 +188,94 @@ class RareVAE(nn.Module):
         """
         qz = self.encode(x, c)
         u = torch.cat([c, qz.rsample()], dim=1)  # (n_obs, n_conditions + n_latent)
-        m = torch.cat([self.effects.weight, self.loadings.weight], dim=1)
+        loadings = self.loadings.weight * self.loading_mask
+        m = torch.cat([self.effects.weight, loadings], dim=1)
         precision = (-2.0 * self.log_sigma).exp()
         pm = precision[:, None] * m  # (n_vars, n_conditions + n_latent)
         own = x.square() @ precision
         squares = own - 2.0 * ((x @ pm) * u).sum(dim=1) + ((u @ (m.T @ pm)) * u).sum(dim=1)
         reconstruction = 0.5 * squares.mean() + self.log_sigma.sum()
-        kl = kl_divergence(qz, Normal(0.0, 1.0)).sum(dim=-1).mean()
+        kl = self.divergence(qz).mean()
+        prior = 0.5 * (
+            (self.effects.weight.square() @ self.effect_precision).sum()
+            + (loadings.square() * self.loading_precision).sum()
+        )
         return {
-            "loss": reconstruction + kl_weight * kl,
+            "loss": reconstruction + kl_weight * kl + prior,
             "reconstruction": reconstruction,
             "kl": kl,
+            "prior": prior,
         }
+
+    def divergence(self, qz: Normal) -> Float[Tensor, " n_obs"]:
+        """KL(q || Normal(0, K)) of a diagonal normal, in nats."""
+        precision = torch.linalg.inv(self.correlation)
+        variance = qz.scale.square()
+        far = (qz.loc @ precision * qz.loc).sum(dim=-1) + variance @ precision.diagonal()
+        return 0.5 * (
+            far
+            - qz.loc.shape[-1]
+            + torch.logdet(self.correlation)
+            - 2.0 * qz.scale.log().sum(dim=-1)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Decoder:
+    """Moment estimates of everything in eq. 2: where training starts, and what eq. 9 refits.
+
+    Attributes
+    ----------
+    effects
+        V', (n_conditions, n_vars); class columns come first.
+    effect_precision
+        d_V / t_y of eq. 5; 0 for covariates.
+    variance
+        Within-class variance of each gene, covariate effects taken out.
+    """
+
+    effects: Float[np.ndarray, "n_conditions n_vars"]
+    effect_precision: Float[np.ndarray, " n_conditions"]
+    structure: Structure
+    variance: Float[np.ndarray, " n_vars"]
+    penalty: float
+
+    @classmethod
+    def fit(
+        cls,
+        x: Float[np.ndarray, "n_obs n_vars"],
+        c: Float[np.ndarray, "n_obs n_conditions"],
+        n_classes: int,
+        read: np.ndarray,
+        n_modules: int,
+        privacy: float,
+    ) -> Self:
+        """Least-squares effects, shrunk (eq. 5), and the modules of what they leave."""
+        n_obs, strictness = len(x), 1.0 / (1.0 - privacy)
+        ridge = 1e-6 * np.eye(c.shape[1])
+        effects = np.linalg.solve(c.T @ c + ridge, c.T @ x)
+        residual = x - c @ effects
+        free = max(n_obs - int(np.linalg.matrix_rank(c)), 1)
+        variance = np.maximum(np.square(residual).sum(axis=0) / free, 1e-8)
+        precision = np.zeros(c.shape[1])
+        for k in range(n_classes):
+            n = max(float(c[:, k].sum()), 1.0)
+            sampling = variance * (1.0 / n - 1.0 / n_obs)
+            true = max(float((np.square(effects[k]) - sampling).mean()), 1e-4)
+            precision[k] = EFFECT_PENALTY * strictness / true
+            effects[k] *= 1.0 / (1.0 + precision[k] * sampling)
+        penalty = strictness * cross_penalty(n_obs)
+        structure = fit_structure(residual, read, n_modules, free, penalty)
+        return cls(effects, precision, structure, variance, penalty)
+
+    def noise(self) -> Float[np.ndarray, " n_vars"]:
+        """Variance of each gene that the modules leave."""
+        structured = _explained(self.structure.loadings, self.structure.correlation)
+        return _left(self.variance, structured)
 
 
 class RareVAEGenerator:
-    """rare_vae as a generator: fits log expression with labels, draws by eqs. 5 and 6."""
+    """rare_vae as a generator: fits log expression with labels, draws by eqs. 6 and 7."""
 
     name = "rare_vae"
 
@@ -188,57 +295,118 @@ class RareVAEGenerator:
         self.conditions = Conditions.fit(train, self.config.covariates)
         expression = np.asarray(train.X, dtype=np.float64)
         self.scaler = Standardiser.fit(expression)
-        x = torch.tensor(self.scaler.transform(expression).astype(np.float32))
-        c = torch.tensor(self.conditions.encode(self.train_labels, train.obs))
-        n_latent = self.config.n_latent or latent_budget(train.n_obs)
+        x = self.scaler.transform(expression)
+        c = self.conditions.encode(self.train_labels, train.obs).astype(np.float64)
+        read, fold = _genes_to_read(train), inner_folds(train, INNER_FOLDS, self.seed)
+        n_modules = self._n_modules(x[:, read], fold)
+        n_classes = len(self.conditions.classes)
+        decoder = Decoder.fit(x, c, n_classes, read, n_modules, self.config.privacy)
         with seeded(self.seed), cpu_threads(self.config.training.threads):
-            self.network = RareVAE(
-                train.n_vars, c.shape[1], n_latent, _genes_to_read(train), self.config
-            )
-            self.network.start(x, c)
+            k = decoder.structure.correlation.shape[0]
+            self.network = RareVAE(train.n_vars, c.shape[1], k, torch.tensor(read), self.config)
+            self.network.start(decoder, train.n_obs)
+            rows = (_tensor(x), _tensor(c))
             self.history = fit(
                 self.network,
-                [x, c],
+                rows,
                 self.config.training,
                 seed=self.seed,
                 on_epoch=on_epoch,
                 checkpoint=checkpoint,
                 description="rare_vae",
             )
-            self._aggregate(x, c)
+            with torch.no_grad():
+                self.network.loadings.weight.mul_(self.network.loading_mask)
+            self._aggregate(*rows)
+            self._calibrate(*rows, self._held_out_ratio(x, fold))
         return self
+
+    def _n_modules(self, x: Float[np.ndarray, "n_obs n_read"], fold: np.ndarray) -> int:
+        """Modules by eq. 4 of ``gene_modules``; fewer the more ``privacy`` is asked for."""
+        if self.config.n_latent is not None:
+            return self.config.n_latent
+        class_of = self._class_of()
+        found = reproducible_axes(x, fold, class_of, most_modules(len(x)), REPRODUCED)
+        return max(1, round(found * (1.0 - self.config.privacy)))
+
+    def _class_of(self, labels: np.ndarray | None = None) -> np.ndarray:
+        """Index of the class of each row."""
+        wanted = self.train_labels if labels is None else labels
+        return np.searchsorted(self.conditions.classes, wanted)
+
+    def _held_out_ratio(
+        self, x: Float[np.ndarray, "n_obs n_vars"], fold: np.ndarray
+    ) -> Float[np.ndarray, " n_classes"]:
+        """T_y² of eq. 8: variance of held-out rows over the v_y of the rows that are left.
+
+        A ratio of few rows is drawn towards 1 as the variance of a gene is towards the pooled one.
+        """
+        n_classes = len(self.conditions.classes)
+        class_of = self._class_of()
+        held, drawn, n_held = np.zeros(n_classes), np.zeros(n_classes), np.zeros(n_classes)
+        for f in np.unique(fold):
+            train = fold != f
+            rows, deviations = within(x[train], class_of[train], x[~train], class_of[~train])
+            known = np.isin(class_of[~train], class_of[train])
+            pooled = np.square(rows).sum(axis=0) / max(1, len(rows) - n_classes)
+            for y in range(n_classes):
+                of_class = class_of[~train][known] == y
+                own = rows[class_of[train] == y]
+                if not of_class.any() or len(own) < 2:
+                    continue
+                variance = self._towards_pooled(np.square(own).sum(axis=0), len(own) - 1, pooled)
+                held[y] += np.square(deviations[of_class]).sum()
+                drawn[y] += of_class.sum() * variance.sum()
+                n_held[y] += of_class.sum()
+        ratio = np.divide(held, drawn, out=np.ones(n_classes), where=drawn > 0)
+        weight = n_held / (n_held + self.config.variance_rows)
+        return weight * ratio + (1.0 - weight)
+
+    def _towards_pooled(self, squares: Any, free: int, pooled: Any) -> Any:
+        """Variance of a class, shrunk towards the one pooled over classes."""
+        weight = free / (free + self.config.variance_rows) if free > 0 else 0.0
+        return weight * squares / max(free, 1) + (1.0 - weight) * pooled
 
     @torch.no_grad()
     def _aggregate(self, x: Tensor, c: Tensor) -> None:
-        """m_y and S_y of eq. 5, and the calibrated sigma of eq. 7."""
+        """m_y and S_y of eq. 6."""
         qz = self.network.encode(x, c)
-        classes = self.conditions.classes
-        rows = [torch.tensor(self.train_labels == name) for name in classes]
-        loc = torch.stack([qz.loc[r].mean(dim=0) for r in rows])  # (n_classes, n_latent)
-        class_of = torch.stack(rows).float().argmax(dim=0)
-        free = max(1, len(x) - len(classes))
+        classes = range(len(self.conditions.classes))
+        class_of = torch.tensor(self._class_of())
+        loc = torch.stack([qz.loc[class_of == y].mean(dim=0) for y in classes])
         centred = qz.loc - loc[class_of]
-        pooled = centred.T @ centred / free
+        pooled = centred.T @ centred / max(1, len(x) - len(classes))
         covariance = []
-        for r in rows:
-            n_rows = int(r.sum())
-            own = centred[r].T @ centred[r] / max(1, n_rows - 1)
-            weight = n_rows / (n_rows + self.config.shrinkage_rows)
-            within = torch.diag(qz.scale[r].square().mean(dim=0))
-            covariance.append(weight * own + (1 - weight) * pooled + within)
+        for y in classes:
+            own, free = centred[class_of == y], max(int((class_of == y).sum()) - 1, 0)
+            weight = free / (free + self.config.covariance_rows) if free else 0.0
+            within_row = torch.diag(qz.scale[class_of == y].square().mean(dim=0))
+            shrunk = weight * own.T @ own / max(free, 1) + (1.0 - weight) * pooled
+            covariance.append(shrunk + within_row)
         self.latent_loc, self.latent_covariance = loc, torch.stack(covariance)
 
-        class_means = torch.stack([x[r].mean(dim=0) for r in rows])
-        within_class = (x - class_means[class_of]).square().sum(dim=0) / free  # v of eq. 7
-        share = torch.stack(rows).float().mean(dim=1)
-        mixed = torch.einsum("c,cij->ij", share, self.latent_covariance)
-        loadings = self.network.loadings.weight
-        structured = ((loadings @ mixed) * loadings).sum(dim=1)
-        covariate_effects = c @ self.network.effects.weight.T
-        shift = torch.stack([covariate_effects[r].mean(dim=0) for r in rows])[class_of]
-        structured += (covariate_effects - shift).square().sum(dim=0) / free
-        sigma2 = torch.maximum(within_class - structured, within_class / 20).clamp_min(1e-8)
-        self.network.log_sigma.copy_(0.5 * sigma2.log())
+    @torch.no_grad()
+    def _calibrate(self, x: Tensor, c: Tensor, held_out: np.ndarray) -> None:
+        """Sigma_y and T_y of eqs. 8 and 9."""
+        classes = range(len(self.conditions.classes))
+        class_of = torch.tensor(self._class_of())
+        rows, effects = x.double(), (c @ self.network.effects.weight.T).double()
+        for y in classes:
+            rows[class_of == y] -= rows[class_of == y].mean(dim=0)
+            effects[class_of == y] -= effects[class_of == y].mean(dim=0)
+        pooled = rows.square().sum(dim=0) / max(1, len(rows) - len(classes))
+        loadings = self.network.loadings.weight.double().numpy()
+        low, high = TEMPERATURES
+        hot = np.clip(np.sqrt(held_out), low, high)
+        sigma = []
+        for y in classes:
+            own, free = rows[class_of == y], max(int((class_of == y).sum()) - 1, 0)
+            variance = self._towards_pooled(own.square().sum(dim=0), free, pooled).numpy()
+            latent = _explained(loadings, self.latent_covariance[y].double().numpy())
+            of_covariates = effects[class_of == y].square().sum(dim=0).numpy() / max(free, 1)
+            sigma.append(hot[y] * np.sqrt(_left(variance, latent + of_covariates)))
+        self.sigma = _tensor(np.stack(sigma))
+        self.temperatures = dict(zip(self.conditions.classes, hot.tolist(), strict=True))
 
     @torch.no_grad()
     def sample(
@@ -248,33 +416,39 @@ class RareVAEGenerator:
         rng: np.random.Generator,
         temperature: float | None = None,
     ) -> AnnData:
-        """Eqs. 5 and 6: ``n_obs`` samples as log expression, covariates in ``obs``."""
-        scale = self.config.temperature if temperature is None else temperature
+        """Eqs. 6 and 7: ``n_obs`` samples as log expression, covariates in ``obs``."""
+        constant = self.config.temperature if temperature is None else temperature
+        hot = [constant or self.temperatures[name] for name in self.conditions.classes]
         wanted = class_labels(n_obs, labels, self.train_labels, rng)
         drawn = self.conditions.draw(wanted, rng)
         c = torch.tensor(self.conditions.encode(wanted, drawn))
-        class_of = np.searchsorted(self.conditions.classes, wanted)
+        class_of = self._class_of(wanted)
         with cpu_threads(self.config.training.threads):
             root = torch.linalg.cholesky(self.latent_covariance.double()).float()
             e = torch.tensor(
                 rng.standard_normal((n_obs, self.latent_loc.shape[1]), dtype=np.float32)
             )
-            z = self.latent_loc[class_of] + scale * torch.einsum("nij,nj->ni", root[class_of], e)
+            spread = torch.tensor(hot, dtype=torch.float32)[class_of, None]
+            z = self.latent_loc[class_of] + spread * torch.einsum("nij,nj->ni", root[class_of], e)
             noise = torch.tensor(rng.standard_normal((n_obs, self.like.n_vars), dtype=np.float32))
-            x = self.network.decode(z, c) + noise * self.network.log_sigma.exp()
+            x = self.network.decode(z, c) + noise * self.sigma[class_of]
         result = as_synthetic(self.scaler.invert(x.numpy()), wanted, self.like)
         for name in drawn:
             result.obs[name] = drawn[name].to_numpy()
         return result
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Weights, scaler and latent moments as arrays; everything else as plain JSON."""
+        """Weights, scaler, latent moments and noise as arrays; everything else as plain JSON."""
         latent = {
             "loc": self.latent_loc.numpy(),
             "covariance": self.latent_covariance.numpy(),
+            "sigma": self.sigma.numpy(),
         }
         arrays = arrays_of(network=self.network, scaler=self.scaler.state(), latent=latent)
-        return arrays, training_facts(self) | {"conditions": self.conditions.state()}
+        return arrays, training_facts(self) | {
+            "conditions": self.conditions.state(),
+            "temperatures": self.temperatures,
+        }
 
     @classmethod
     def from_state(cls, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> Self:
@@ -286,6 +460,8 @@ class RareVAEGenerator:
         latent = tensors_of(arrays, "latent")
         result.latent_loc = torch.tensor(latent["loc"])
         result.latent_covariance = torch.tensor(latent["covariance"])
+        result.sigma = torch.tensor(latent["sigma"])
+        result.temperatures = facts["temperatures"]
         weights = {k: torch.tensor(v) for k, v in tensors_of(arrays, "network").items()}
         result.network = RareVAE(
             result.like.n_vars,
@@ -299,8 +475,26 @@ class RareVAEGenerator:
         return result
 
 
-def _genes_to_read(train: AnnData) -> Tensor:
+def _genes_to_read(train: AnnData) -> np.ndarray:
     """Indices of the genes marked highly variable in the training rows; all when none are."""
     if "highly_variable" in train.var:
-        return torch.tensor(np.flatnonzero(train.var["highly_variable"].to_numpy()))
-    return torch.arange(train.n_vars)
+        return np.flatnonzero(train.var["highly_variable"].to_numpy())
+    return np.arange(train.n_vars)
+
+
+def _explained(
+    loadings: Float[np.ndarray, "n_vars k"], covariance: Float[np.ndarray, "k k"]
+) -> Float[np.ndarray, " n_vars"]:
+    """Diagonal of W S W'."""
+    return np.einsum("gi,ij,gj->g", loadings, covariance, loadings, optimize=True)
+
+
+def _left(
+    variance: Float[np.ndarray, " n_vars"], structured: Float[np.ndarray, " n_vars"]
+) -> Float[np.ndarray, " n_vars"]:
+    """What the structure leaves of the variance, at least a twentieth of it (eq. 9)."""
+    return np.maximum(np.maximum(variance - structured, variance / 20.0), 1e-8)
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.tensor(np.ascontiguousarray(array), dtype=torch.float32)

@@ -72,6 +72,20 @@ def assign_folds(adata: AnnData, config: SplitConfig) -> AnnData:
     return result
 
 
+def inner_folds(adata: AnnData, n_splits: int, seed: int) -> Int[np.ndarray, " n_obs"]:
+    """A fold for each row, stratified and with groups whole, for choices within a training part.
+
+    Unlike ``assign_folds`` it takes any class sizes: a class of fewer rows (groups) than folds is
+    absent from some of them.
+    """
+    groups, group_of_row = np.unique(_groups(adata), return_inverse=True)
+    strata, stratum_of_row = np.unique(labels(adata), return_inverse=True)
+    sizes = np.zeros((len(groups), len(strata)), dtype=np.int64)
+    np.add.at(sizes, (group_of_row, stratum_of_row), 1)
+    deal, _ = _deal(sizes, n_splits, generator(seed, "inner folds"))
+    return deal[group_of_row]
+
+
 def fold_parts(adata: AnnData, fold: int, repeat: int = 0) -> tuple[AnnData, AnnData]:
     """Training and test rows of one fold of one repeat, as copies."""
     is_test = (adata.obs[f"{FOLD_PREFIX}{repeat}"] == fold).to_numpy()
