@@ -63,6 +63,14 @@ class TrainedGenerator(Generator, Protocol):
         ...
 
 
+def proportional(total: int, sizes: np.ndarray) -> np.ndarray:
+    """Whole numbers in the proportions of ``sizes`` that add up to ``total``: largest remainder."""
+    share = total * sizes / sizes.sum()
+    quota = np.floor(share).astype(int)
+    quota[np.argsort(-(share - quota), kind="stable")[: total - quota.sum()]] += 1
+    return quota
+
+
 def class_labels(
     n_obs: int,
     labels: Sequence[str] | None,
@@ -81,11 +89,7 @@ def class_labels(
     """
     classes, sizes = np.unique(train_labels, return_counts=True)
     if labels is None:
-        share = n_obs * sizes / sizes.sum()
-        quota = np.floor(share).astype(int)
-        by_remainder = np.argsort(-(share - quota), kind="stable")
-        quota[by_remainder[: n_obs - quota.sum()]] += 1
-        return rng.permutation(np.repeat(classes, quota))
+        return rng.permutation(np.repeat(classes, proportional(n_obs, sizes)))
     wanted = np.asarray(labels, dtype=str)
     if len(wanted) != n_obs:
         raise InputError(f"Asked for {n_obs} samples but gave {len(wanted)} labels; give one each.")

@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
+from synthome.anndata_schema import test_folds as test_folds_of
 from synthome.errors import InputError
 from synthome.preprocessing.splits import SplitConfig, assign_folds, fold_parts
 
@@ -240,3 +241,34 @@ def test_fold_parts_gives_disjoint_parts_that_make_the_whole():
     assert not set(train.obs_names) & set(test.obs_names)
     assert (test.obs["fold_1"] == 3).all()
     assert not train.is_view
+
+
+def test_a_few_shot_split_trains_on_so_many_of_each_class_and_tests_on_the_rest():
+    """Proportions by largest remainder, another draw in each repeat; train rows in no test fold."""
+    data = cohort(np.repeat(["a", "b", "c"], [60, 30, 10]))
+    split = assign_folds(data, SplitConfig(train_size=40, n_repeats=3))
+    for repeat in range(3):
+        counts = table(split, repeat)
+        assert counts.loc[-1].to_dict() == {"a": 24, "b": 12, "c": 4}
+        assert counts.loc[0].to_dict() == {"a": 36, "b": 18, "c": 6}
+        assert test_folds_of(split, repeat) == [0]
+    assert not (split.obs["fold_0"] == split.obs["fold_1"]).all()
+    assert (split.obs["split"] == "train").sum() == 40
+
+
+def test_a_few_shot_split_keeps_groups_whole():
+    groups = np.repeat(np.arange(40), 3)
+    data = cohort(np.repeat(["a", "b"], [60, 60]), groups.astype(str))
+    split = assign_folds(data, SplitConfig(train_size=30))
+    assert (split.obs.groupby("patient")["fold_0"].nunique() == 1).all()
+    assert (split.obs["fold_0"] == -1).sum() == 30
+
+
+@pytest.mark.parametrize(
+    ("train_size", "message"),
+    [(100, "leaves no sample to test on"), (90, "leaves none of class c")],
+)
+def test_a_few_shot_split_that_leaves_nothing_to_test_is_refused(train_size, message):
+    data = cohort(np.repeat(["a", "b", "c"], [60, 37, 3]))
+    with pytest.raises(InputError, match=message):
+        assign_folds(data, SplitConfig(train_size=train_size))

@@ -28,19 +28,26 @@ from synthome.anndata_schema import (
 )
 from synthome.config import Config
 from synthome.errors import InputError
+from synthome.generator import proportional
 from synthome.rng import generator
 
 MIN_PER_CLASS = 3
+NEVER_TESTED = -1  # fold of rows that are in every training part of a repeat
 MAX_DEALS = 20  # tries to bring each class into each test part, when groups mix classes
 
 logger = logging.getLogger(__name__)
 
 
 class SplitConfig(Config):
-    """Repeated, stratified, group-aware k-fold cross-validation."""
+    """Repeated, stratified, group-aware k-fold cross-validation.
+
+    With ``train_size``, each repeat trains on about so many samples, drawn at random in the
+    proportions of the classes, and tests on all others: what few patients would have given.
+    """
 
     n_splits: int = Field(default=5, ge=2)
     n_repeats: PositiveInt = 1
+    train_size: PositiveInt | None = None
     seed: NonNegativeInt = 0
 
 
@@ -66,7 +73,11 @@ def assign_folds(adata: AnnData, config: SplitConfig) -> AnnData:
     result = adata.copy()
     result.obs = result.obs.drop(columns=[*fold_columns(adata), SPLIT], errors="ignore")
     for repeat in range(config.n_repeats):
-        deal = _best_deal(sizes, strata, n_splits, generator(config.seed, "folds", repeat))
+        rng = generator(config.seed, "folds", repeat)
+        if config.train_size is None:
+            deal = _best_deal(sizes, strata, n_splits, rng)
+        else:
+            deal = _one_training_part(sizes, strata, config.train_size, rng)
         result.obs[f"{FOLD_PREFIX}{repeat}"] = deal[group_of_row]
     result.obs[SPLIT] = np.where(result.obs[f"{FOLD_PREFIX}0"] == 0, "test", "train")
     return result
@@ -165,6 +176,41 @@ def _best_deal(
             f"No split keeps the groups whole and has class {', '.join(confined)} in every "
             "training part. Use fewer folds, or a finer group column."
         )
+    return deal
+
+
+def _one_training_part(
+    sizes: Int[np.ndarray, "n_groups n_strata"],
+    strata: np.ndarray,
+    train_size: int,
+    rng: np.random.Generator,
+) -> Int[np.ndarray, " n_groups"]:
+    """Fold -1 for the groups that are always trained on, 0 for the test part.
+
+    Raises
+    ------
+    InputError
+        If a class would have fewer than three training rows, or nothing is left to test on.
+    """
+    known = strata != ""
+    rows = sizes[:, known].sum(axis=0)
+    if train_size >= rows.sum():
+        raise InputError(
+            f"train_size={train_size} leaves no sample to test on: {rows.sum()} are labelled."
+        )
+    wanted = np.maximum(proportional(train_size, rows), MIN_PER_CLASS)
+    short = [str(name) for name, n, w in zip(strata[known], rows, wanted, strict=True) if n <= w]
+    if short:
+        raise InputError(
+            f"train_size={train_size} takes at least {MIN_PER_CLASS} samples of each class, which "
+            f"leaves none of class {', '.join(short)} to test on. Merge it with another class."
+        )
+    deal, taken = np.zeros(len(sizes), dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
+    for g in rng.permutation(len(sizes)):
+        held = sizes[g, known]
+        if held.any() and (taken + held <= wanted).all():
+            deal[g] = NEVER_TESTED
+            taken += held
     return deal
 
 
