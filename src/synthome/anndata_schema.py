@@ -82,7 +82,7 @@ def fold_columns(adata: AnnData) -> list[str]:
     return sorted(found, key=lambda name: int(name.removeprefix(FOLD_PREFIX)))
 
 
-def test_folds(adata: AnnData, repeat: int) -> list[int]:
+def folds_to_test(adata: AnnData, repeat: int) -> list[int]:
     """Numbers of the test folds of a repeat; rows of fold -1 are in no test part."""
     found = adata.obs[f"{FOLD_PREFIX}{repeat}"].unique()
     return sorted(int(fold) for fold in found if fold >= 0)

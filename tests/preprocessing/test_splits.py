@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from synthome.anndata_schema import test_folds as test_folds_of
+from synthome.anndata_schema import folds_to_test
 from synthome.errors import InputError
 from synthome.preprocessing.splits import SplitConfig, assign_folds, fold_parts
 
@@ -251,7 +251,7 @@ def test_a_few_shot_split_trains_on_so_many_of_each_class_and_tests_on_the_rest(
         counts = table(split, repeat)
         assert counts.loc[-1].to_dict() == {"a": 24, "b": 12, "c": 4}
         assert counts.loc[0].to_dict() == {"a": 36, "b": 18, "c": 6}
-        assert test_folds_of(split, repeat) == [0]
+        assert folds_to_test(split, repeat) == [0]
     assert not (split.obs["fold_0"] == split.obs["fold_1"]).all()
     assert (split.obs["split"] == "train").sum() == 40
 
