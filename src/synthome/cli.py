@@ -59,6 +59,7 @@ def _run_command() -> click.Command:
 def _run(*, verbose: bool, **options: Any) -> Any:
     """Run Kedro's command and tell how it ended."""
     from synthome.console.page import page, show_status
+    from synthome.errors import PartlyFailed
 
     metadata = click.get_current_context().obj
     project = Path(metadata.project_path) if metadata else Path.cwd()
@@ -76,6 +77,9 @@ def _run(*, verbose: bool, **options: Any) -> Any:
             code = _exit_code(stop)
             show_status("")
             _tell_interrupted(code)
+        except PartlyFailed as told:  # one line: everything was written, the page included
+            code = 1
+            click.secho(str(told), fg="red", err=True)
         except Exception as error:
             if verbose:
                 raise

@@ -7,6 +7,7 @@ from synthome.pipelines import (
     evaluation,
     export,
     ingestion,
+    leaderboard,
     preprocessing,
     rare_vae,
     study,
@@ -31,6 +32,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "preprocessing": preprocessing.create_pipeline(),
         "augmentation": sum(augment.values(), start=Pipeline([])),
         "evaluation": sum(evaluate.values(), start=Pipeline([])),
+        "leaderboard": shared.to_outputs("bulk.split_cohort") + leaderboard.create_pipeline(),
         "export": sum(map(export.create_pipeline, SYSTEMS), start=Pipeline([])),
         "__default__": sum(systems.values(), start=Pipeline([])),
     }

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 from anndata import AnnData
 from jaxtyping import Int
 
-from synthome.anndata_schema import FOLD_PREFIX, fold_columns, label_key
+from synthome.anndata_schema import FOLD_PREFIX, fold_columns, folds_to_test, label_key
 from synthome.errors import InputError
 from synthome.evaluation.arms import (
     Arm,
@@ -64,9 +64,9 @@ def folds_of(adata: AnnData) -> list[tuple[int, int]]:
             " pipeline (assign_folds) before the evaluation."
         )
     return [
-        (repeat, int(fold))
+        (repeat, fold)
         for repeat in range(repeats)
-        for fold in np.unique(adata.obs[f"{FOLD_PREFIX}{repeat}"])
+        for fold in folds_to_test(adata, repeat)
     ]
 
 
@@ -117,6 +117,10 @@ class PreparedFold:
     def stream(self, *keys: str) -> np.random.Generator:
         """Random numbers of this fold for one purpose."""
         return random_generator(self.seed, *keys, self.repeat, self.fold)
+
+    def without_other_genes(self) -> "PreparedFold":
+        """The same with the variable genes alone."""
+        return replace(self, train=self.variable)
 
     @property
     def generator_seed(self) -> int:

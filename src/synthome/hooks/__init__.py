@@ -8,6 +8,7 @@ from synthome.hooks.checks import CheckHooks
 from synthome.hooks.lineage import RunStatusHooks, StatsHooks
 from synthome.hooks.lines import LineHooks
 from synthome.hooks.mlflow import MlflowHooks
+from synthome.hooks.outcome import OutcomeHooks
 
-# Kedro calls the last one first.
-HOOKS = (CheckHooks(), LineHooks(), MlflowHooks(), RunStatusHooks(), StatsHooks())
+# Kedro calls the last one first: what a run ends with is told when all others have finished.
+HOOKS = (OutcomeHooks(), CheckHooks(), LineHooks(), MlflowHooks(), RunStatusHooks(), StatsHooks())

@@ -43,6 +43,7 @@ from synthome.tracking.launch import Helper, Opening, start_run
 from synthome.tracking.recorder import Recorder
 from synthome.tracking.records import (
     Artifact,
+    Child,
     GeneratorModel,
     Instruction,
     Metrics,
@@ -244,8 +245,23 @@ class Plan:
             case "model":
                 model = f"{system}_" if self.several_systems else ""
                 return [GeneratorModel(str(path), f"{model}{wanted.folder or 'generator'}", system)]
+            case "children":
+                return [_child(name, standing) for name, standing in data.items()]
             case _:
                 return [*file]
+
+
+def _child(name: str, standing: dict[str, Any]) -> Child:
+    """A generator of the leaderboard: its options, its scores, how it ended."""
+    reason = {"reason": standing["reason"]} if standing["reason"] else {}
+    costs = {key: standing[key] for key in ("seconds", "seconds_wall", "peak_megabytes")}
+    return Child(
+        name=name,
+        status="FAILED" if standing["status"] == "failed" else "FINISHED",
+        params={"generator": standing["architecture"]} | flatten(standing["options"], "options"),
+        tags={"status": standing["status"], "generator": name, **reason},
+        points=metric_points(standing["metrics"] | costs),
+    )
 
 
 def read_plan(pipeline: Pipeline, catalog: DataCatalog) -> Plan:

@@ -26,6 +26,7 @@ from synthome.reporting.ranking import privacy_limit, safe_and_best
 
 __all__ = ["privacy_limit", "render_leaderboard", "safe_and_best"]
 
+STATUSES = OK, FAILED, _ = "ok", "failed", "not applicable"
 RUN_COLUMNS = ("generator", "status", "reason", "seconds", "n_folds")
 
 
@@ -49,9 +50,9 @@ def render_leaderboard(
         The content of ``metrics.json`` by generator. ``real``, ``independent_noise`` and
         ``copies`` are yardsticks and are marked so.
     runs
-        Columns ``generator``, ``status`` (ok, failed), ``reason``, ``seconds`` (fit and sample, all
-        folds), ``n_folds``. A failed generator is a row with its reason, and is not ranked. Of
-        several rows of one generator, as a resumed run may leave, the last counts.
+        Columns ``generator``, ``status`` (ok, failed, not applicable), ``reason``, ``seconds`` (fit
+        and sample, all folds), ``n_folds``. What is not ok is a row with its reason, and is not
+        ranked. Of several rows of one generator, as a resumed run may leave, the last counts.
     figures
         Figure, PNG or SVG bytes by name, in their order; ``board_words.FIGURES`` has captions.
     facts
@@ -65,11 +66,12 @@ def render_leaderboard(
     """
     hide = views.redactor(identifiers)
     by_name = _runs(runs)
-    failed = [name for name, row in by_name.items() if row["status"] == "failed"]
-    ranked = {name: entries for name, entries in summaries.items() if name not in failed}
+    unranked = [name for name, row in by_name.items() if row["status"] != OK]
+    failed = [name for name in unranked if by_name[name]["status"] == FAILED]
+    ranked = {name: entries for name, entries in summaries.items() if name not in unranked}
     board = ranking.read_board(ranked)
     names = ranking.order(board)
-    names += [name for name in by_name if name not in names and name not in failed]
+    names += [name for name in by_name if name not in names and name not in unranked]
     best = safe_and_best(ranked)
     limit = privacy_limit(ranked)
     texts = dict(texts or {})
@@ -98,9 +100,14 @@ def render_leaderboard(
             limit=limit,
             columns=COLUMNS,
             rows=[_row(name, board, by_name, best, limit) for name in names],
-            failed=[
-                {"name": name, "reason": hide(by_name[name]["reason"]), **_time(by_name[name])}
-                for name in failed
+            unranked=[
+                {
+                    "name": name,
+                    "status": by_name[name]["status"],
+                    "reason": hide(by_name[name]["reason"]),
+                    **_time(by_name[name]),
+                }
+                for name in sorted(unranked, key=lambda name: name not in failed)
             ],
             figures=shown,
             texts=[(heading, hide(text)) for heading, text in texts.items() if text],
@@ -122,11 +129,11 @@ def _runs(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
         raise InputError(
             f"The table of runs lacks {', '.join(lacking)}; it needs {', '.join(RUN_COLUMNS)}."
         )
-    wrong = runs[~runs["status"].isin(["ok", "failed"])]
+    wrong = runs[~runs["status"].isin(STATUSES)]
     if len(wrong):
         raise InputError(
             f"The status of {wrong['generator'].iloc[0]} is {wrong['status'].iloc[0]!r}; it must "
-            "be ok or failed."
+            f"be one of: {', '.join(STATUSES)}."
         )
     found: dict[str, dict[str, Any]] = {}
     for row in runs[list(RUN_COLUMNS)].to_dict("records"):

@@ -47,7 +47,7 @@ from scipy.spatial.distance import cdist
 
 from synthome.anndata_schema import COUNTS, scale
 from synthome.config import Config
-from synthome.errors import InputError
+from synthome.errors import InputError, NotApplicable
 from synthome.generator import as_synthetic, class_labels
 from synthome.samplers.controls import _read, _template
 
@@ -170,12 +170,14 @@ class LocalGammaPoisson:
 
         Raises
         ------
+        NotApplicable
+            If the cohort has no counts.
         InputError
-            If the cohort has no counts, or a row has none.
+            If a row has none.
         """
         x, self.train_labels = _read(train)
         if COUNTS not in train.layers:
-            raise InputError(
+            raise NotApplicable(
                 f"{self.name} draws counts, but these data are on the {scale(train)} scale and "
                 f"have no layers['{COUNTS}']. Give raw counts, or use another sampler."
             )

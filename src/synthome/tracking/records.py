@@ -9,14 +9,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from synthome.config import Config
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["metrics", "artifact", "history", "model", "input"]
+Kind = Literal["metrics", "artifact", "history", "model", "input", "children"]
 SIDES = ("floor", "ceiling", "cheat", "n")  # what stands beside a value, under `<key>.<side>`
 STEP_COLUMNS = ("epoch", "step")
 
@@ -94,10 +94,19 @@ class Input:
     profile: dict[str, Any] = field(default_factory=dict)
 
 
-Record = Params | Tags | Metrics | Artifact | Text | GeneratorModel | Input
-TYPES: dict[str, type] = {
-    cls.__name__: cls for cls in (Params, Tags, Metrics, Artifact, Text, GeneratorModel, Input)
-}
+@dataclass(frozen=True)
+class Child:
+    """A run of its own below the run, such as one of several methods that are compared."""
+
+    name: str
+    status: Literal["FINISHED", "FAILED"]
+    params: dict[str, str]
+    tags: dict[str, str]
+    points: list[Point]
+
+
+Record = Params | Tags | Metrics | Artifact | Text | GeneratorModel | Input | Child
+TYPES: dict[str, type] = {cls.__name__: cls for cls in get_args(Record)}
 
 
 def dumps(record: Record) -> str:
@@ -108,7 +117,7 @@ def dumps(record: Record) -> str:
 def loads(line: str) -> Record:
     """Inverse of :func:`dumps`."""
     name, values = json.loads(line)
-    if name == "Metrics":
+    if "points" in values:
         values["points"] = [Point(*point) for point in values["points"]]
     return TYPES[name](**values)
 

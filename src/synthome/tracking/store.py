@@ -50,6 +50,7 @@ from synthome.tracking.config import (  # noqa: E402
 from synthome.tracking.describe import HOST, PROCESS  # noqa: E402
 from synthome.tracking.records import (  # noqa: E402
     Artifact,
+    Child,
     GeneratorModel,
     Input,
     Metrics,
@@ -63,6 +64,8 @@ T = TypeVar("T")
 
 LOGGER = logging.getLogger(__name__)
 MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100  # of one request
+PARENT = "mlflow.parentRunId"
+INHERITED = ("mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit")
 MAX_PARAM, MAX_TAG = 6000, 8000  # characters of one value
 
 
@@ -120,6 +123,8 @@ class TrackedRun:
                 self.client.log_text(self.run_id, record.text, record.name)
             case Input():
                 self._write_input(record)
+            case Child():
+                self._write_child(record)
             case GeneratorModel():
                 from synthome.tracking.model import log_generator
 
@@ -145,6 +150,20 @@ class TrackedRun:
         ]
         for some in _batches(metrics, MAX_METRICS):
             self.client.log_batch(self.run_id, metrics=some)
+
+    def _write_child(self, record: Child) -> None:
+        """A run below this one, complete at once; the UI nests it by the tag of its parent."""
+        own = self.client.get_run(self.run_id).data.tags
+        tags = {key: own[key] for key in INHERITED if key in own} | record.tags
+        run = self.client.create_run(
+            self.experiment_id,
+            run_name=record.name,
+            tags={key: value[:MAX_TAG] for key, value in tags.items()} | {PARENT: self.run_id},
+        )
+        child = TrackedRun(self.client, run.info.run_id, self.experiment_id)
+        child._write_params(record.params)
+        child._write_metrics(Metrics(record.points))
+        child.close(record.status)
 
     def _write_input(self, record: Input) -> None:
         columns = [{"name": name, "type": kind} for name, kind in record.columns.items()]
