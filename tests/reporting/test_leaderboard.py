@@ -145,6 +145,18 @@ def test_a_failed_generator_is_a_row_with_its_reason_and_is_not_ranked(render):
     assert "One generator failed and is not ranked: wgan_gp." in page.text
 
 
+def test_what_does_not_apply_is_a_row_with_its_reason_and_no_failure(render, runs):
+    runs.loc[len(runs)] = ["local_gamma_poisson", "not applicable", "It draws counts.", np.nan, 0]
+    page = Page(render(runs=runs))
+    kind, cells = page.row("local_gamma_poisson")
+    assert kind == "not-applicable"
+    assert "not applicable" in cells[0][1]
+    assert cells[1][1] == "It draws counts."
+    assert "One generator failed and is not ranked: wgan_gp." in page.text
+    with pytest.raises(InputError, match="must be one of: ok, failed, not applicable"):
+        render(runs=runs.assign(status="fine"))
+
+
 def test_better_than_real_and_reached_by_copies_is_marked_in_the_cell(render):
     page = Page(render())
     _, smote = page.row("smote")

@@ -33,6 +33,8 @@ def standings(
     for name, own in runs.groupby("generator", sort=False):
         status = _status(own["status"])
         told = own.loc[own["status"] == status, "reason"] if status != OK else []
+        scored = bool((own["status"] == OK).any())
+        tables = [_arms(table, str(name)) for table in (fold_scores, attack_scores)]
         architecture = generators.get(str(name), Architecture(generator=str(name)))
         found[str(name)] = {
             "status": status,
@@ -43,7 +45,7 @@ def standings(
             "peak_megabytes": _plain(own["peak_megabytes"].max()),
             "architecture": architecture.generator,
             "options": {} if name == REAL else architecture.checked().model_dump(mode="json"),
-            "metrics": summarise(_arms(fold_scores, str(name)), _arms(attack_scores, str(name))),
+            "metrics": summarise(*tables) if scored else {},
         }
     return found
 

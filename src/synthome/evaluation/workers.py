@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 SETTINGS = {
-    "logging": {"distributed": "critical"},
     "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",  # of the workers
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
@@ -144,11 +143,11 @@ def _is_lost(error: Exception) -> bool:
 def _client(n_jobs: int, scheduler: str | None) -> Iterator["Client"]:
     """A client of ``scheduler``, or of processes that live as long as the block."""
     import dask
+    from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(SETTINGS))  # before distributed, which reads some now
-        from distributed import Client, LocalCluster
-
+        stack.enter_context(dask.config.set(SETTINGS))
+        stack.enter_context(_silent(logging.getLogger("distributed")))
         address: Any = scheduler
         if scheduler is None:
             folder = stack.enter_context(TemporaryDirectory(prefix="synthome-"))
@@ -159,7 +158,7 @@ def _client(n_jobs: int, scheduler: str | None) -> Iterator["Client"]:
                 memory_limit=0,  # no limit: the tasks are few and known
                 scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 local_directory=folder,
-                silence_logs=logging.CRITICAL,
+                silence_logs=False,
             )
             address = stack.enter_context(cluster)
         try:
@@ -172,6 +171,17 @@ def _client(n_jobs: int, scheduler: str | None) -> Iterator["Client"]:
             ) from error
         stack.enter_context(client)
         yield client
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    """What Dask has to say of itself is not for the page; what goes wrong is raised."""
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _first_line(error: BaseException) -> str:
