@@ -3,8 +3,8 @@
 import argparse
 from importlib import import_module
 
-CPU = ("published_vae_epoch", "kedro_overhead")
-GPU = ("published_vae_epoch",)
+CPU = ("published_vae_epoch", "rare_vae_seeds", "kedro_overhead")
+GPU = ("published_vae_epoch", "rare_vae_seeds")
 
 
 def main() -> None:

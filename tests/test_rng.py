@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from synthome.rng import generator, seeded
+from synthome.rng import generator, seeded, stream
 
 
 def test_streams_are_stable_and_differ_by_key():
@@ -31,3 +31,11 @@ def test_seeded_restores_every_state():
     assert (random.random(), np.random.random(), torch.rand(1).item()) == expected
     with seeded(7):
         assert (random.random(), np.random.random(), torch.rand(1).item()) == inside
+
+
+def test_streams_differ_by_seed_and_key_and_fit_a_torch_generator():
+    streams = [stream(seed, use, step) for seed in (0, 1) for use in "ab" for step in (0, 1)]
+    assert len(set(streams)) == len(streams)
+    assert stream(3, "a") == stream(3, "a") != stream(3, 1)
+    drawn = [torch.rand(3, generator=torch.Generator().manual_seed(each)) for each in streams]
+    assert not torch.equal(drawn[0], drawn[1])

@@ -30,8 +30,13 @@ def generator(seed: int, *keys: str | int) -> np.random.Generator:
 
     Streams of different keys are independent, so that adding a consumer changes no other.
     """
-    words = [
-        int.from_bytes(blake2b(f"{type(key).__name__}:{key}".encode(), digest_size=8).digest())
-        for key in keys
-    ]
-    return np.random.default_rng([seed, *words])
+    return np.random.default_rng([seed, *map(_word, keys)])
+
+
+def stream(seed: int, *keys: str | int) -> int:
+    """A seed for a ``torch.Generator`` of its own for each seed and tuple of keys."""
+    return _word("/".join(f"{type(key).__name__}:{key}" for key in (seed, *keys))) >> 1
+
+
+def _word(key: str | int) -> int:
+    return int.from_bytes(blake2b(f"{type(key).__name__}:{key}".encode(), digest_size=8).digest())

@@ -60,7 +60,7 @@ from synthome.models.gene_modules import Structure, fit_structure, reproducible_
 from synthome.models.persistence import arrays_of, like_training, tensors_of, training_facts
 from synthome.preprocessing.scaling import Standardiser
 from synthome.preprocessing.splits import inner_folds
-from synthome.rng import seeded
+from synthome.rng import stream
 from synthome.training.config import TrainingConfig, onto
 from synthome.training.device import cpu_threads
 from synthome.training.loop import Epoch, fit
@@ -79,7 +79,6 @@ TRAINING = TrainingConfig(
     learning_rate=2e-3,
     max_epochs=200,
     batch_size=128,
-    max_grad_norm=1e4,
     schedule="cosine",
 )
 
@@ -114,7 +113,12 @@ def cross_penalty(n_obs: int) -> float:
 
 
 class RareVAE(nn.Module):
-    """Eqs. 1-5."""
+    """Eqs. 1-5 for one seed or several at once.
+
+    Every parameter has a leading axis of seeds, and a product is one product for all of them. Noise
+    is drawn from a stream of each seed and step, so that a model does not depend on those beside
+    it.
+    """
 
     read: Tensor
     correlation: Tensor
@@ -123,32 +127,39 @@ class RareVAE(nn.Module):
     loading_mask: Tensor
 
     def __init__(
-        self, n_vars: int, n_conditions: int, n_latent: int, read: Tensor, config: RareVAEConfig
+        self,
+        n_vars: int,
+        n_conditions: int,
+        n_latent: int,
+        read: Tensor,
+        config: RareVAEConfig,
+        seeds: Sequence[int] = (0,),
     ) -> None:
         super().__init__()
+        self.seeds, self.dropout, self.steps = tuple(seeds), config.dropout, 0
         self.register_buffer("read", read)  # indices of the genes that the encoder reads
         self.register_buffer("correlation", torch.eye(n_latent))  # K of eq. 1
         # of eq. 5, over n; the mask closes loadings whose prior has no width
         self.register_buffer("effect_precision", torch.zeros(n_conditions), persistent=False)
         self.register_buffer("loading_precision", torch.zeros(n_vars, n_latent), persistent=False)
         self.register_buffer("loading_mask", torch.ones(n_vars, n_latent), persistent=False)
-        self.encoder = nn.Sequential(
-            nn.Linear(len(read) + n_conditions, config.n_hidden),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.n_hidden, 2 * n_latent),
-        )
-        self.effects = nn.Linear(n_conditions, n_vars, bias=False)  # V of eq. 2
-        self.loadings = nn.Linear(n_latent, n_vars, bias=False)  # W of eq. 2
-        self.log_sigma = nn.Parameter(torch.zeros(n_vars))
+        n_read, n_hidden = len(read) + n_conditions, config.n_hidden
+        self.hidden = _stacked(self.seeds, n_read, n_hidden)
+        self.hidden_bias = nn.Parameter(torch.zeros(len(self.seeds), 1, n_hidden))
+        self.posterior = _stacked(self.seeds, n_hidden, 2 * n_latent)
+        self.posterior_bias = nn.Parameter(torch.zeros(len(self.seeds), 1, 2 * n_latent))
+        shape = len(self.seeds), n_vars
+        self.effects = nn.Parameter(torch.zeros(*shape, n_conditions))  # V of eq. 2
+        self.loadings = nn.Parameter(torch.zeros(*shape, n_latent))  # W of eq. 2
+        self.log_sigma = nn.Parameter(torch.zeros(shape))
 
     @torch.no_grad()
     def start(self, decoder: "Decoder", n_obs: int) -> None:
         """Start V, W and sigma at their moment estimates, with the priors of eq. 5."""
         structure = decoder.structure
         self.correlation.copy_(_tensor(structure.correlation))
-        self.effects.weight.copy_(_tensor(decoder.effects.T))
-        self.loadings.weight.copy_(_tensor(structure.loadings))
+        self.effects.copy_(_tensor(decoder.effects.T))
+        self.loadings.copy_(_tensor(structure.loadings))
         self.log_sigma.copy_(_tensor(0.5 * np.log(decoder.noise())))
         self.effect_precision.copy_(_tensor(decoder.effect_precision / n_obs))
         cross = np.ones(structure.loadings.shape, dtype=bool)
@@ -163,16 +174,22 @@ class RareVAE(nn.Module):
     def encode(
         self, x: Float[Tensor, "n_obs n_vars"], c: Float[Tensor, "n_obs n_conditions"]
     ) -> Normal:
-        """Eq. 3; the scale stays between exp(-6) and exp(2)."""
-        h = self.encoder(torch.cat([x[:, self.read], c], dim=1)).float()
-        loc, raw = h.chunk(2, dim=-1)
+        """Eq. 3, (n_seeds, n_obs, n_latent); the scale stays between exp(-6) and exp(2)."""
+        h = (_times(torch.cat([x[:, self.read], c], dim=1), self.hidden) + self.hidden_bias).relu()
+        if self.training and self.dropout > 0:
+            h = h * self._draw(h.shape[1:], torch.rand, "dropout").gt(self.dropout).to(h.dtype)
+            h = h / (1.0 - self.dropout)
+        loc, raw = (h @ self.posterior + self.posterior_bias).float().chunk(2, dim=-1)
         return Normal(loc, (4.0 * (raw / 4.0).tanh() - 2.0).exp())
 
     def decode(
-        self, z: Float[Tensor, "n_obs n_latent"], c: Float[Tensor, "n_obs n_conditions"]
-    ) -> Float[Tensor, "n_obs n_vars"]:
+        self,
+        z: Float[Tensor, "n_seeds n_obs n_latent"],
+        c: Float[Tensor, "n_obs n_conditions"],
+    ) -> Float[Tensor, "n_seeds n_obs n_vars"]:
         """The mean of eq. 2, in standard units."""
-        return (self.effects(c) + z @ (self.loadings.weight * self.loading_mask).T).float()
+        of_class = c @ self.effects.transpose(1, 2)
+        return (of_class + z @ (self.loadings * self.loading_mask).transpose(1, 2)).float()
 
     def loss(
         self,
@@ -180,44 +197,70 @@ class RareVAE(nn.Module):
         c: Float[Tensor, "n_obs n_conditions"],
         kl_weight: float = 1.0,
     ) -> dict[str, Float[Tensor, ""]]:
-        """Eq. 4 in nats per sample, up to constants.
+        """Eq. 4 in nats per sample, up to constants; the sum over seeds is what is minimised.
 
         The square of x - M u, with M = [V, W] and u = [c, z], is written out, so that x is only
         read by matrix products and nothing else of its size is made:
         x'Px - 2 u'M'Px + u'(M'PM)u, P = diag(1 / sigma²).
         """
         qz = self.encode(x, c)
-        u = torch.cat([c, qz.rsample()], dim=1)  # (n_obs, n_conditions + n_latent)
-        loadings = self.loadings.weight * self.loading_mask
-        m = torch.cat([self.effects.weight, loadings], dim=1)
+        z = qz.loc + qz.scale * self._draw(qz.loc.shape[1:], torch.randn, "latent")
+        u = torch.cat([c.expand(len(self.seeds), -1, -1), z], dim=-1)
+        loadings = self.loadings * self.loading_mask
+        m = torch.cat([self.effects, loadings], dim=-1)  # (n_seeds, n_vars, n_u)
         precision = (-2.0 * self.log_sigma).exp()
-        pm = precision[:, None] * m  # (n_vars, n_conditions + n_latent)
-        own = x.square() @ precision
-        squares = own - 2.0 * ((x @ pm) * u).sum(dim=1) + ((u @ (m.T @ pm)) * u).sum(dim=1)
-        reconstruction = 0.5 * squares.mean() + self.log_sigma.sum()
-        kl = self.divergence(qz).mean()
-        prior = 0.5 * (
-            (self.effects.weight.square() @ self.effect_precision).sum()
-            + (loadings.square() * self.loading_precision).sum()
-        )
-        return {
-            "loss": reconstruction + kl_weight * kl + prior,
-            "reconstruction": reconstruction,
-            "kl": kl,
-            "prior": prior,
+        pm = precision[:, :, None] * m
+        own = precision @ x.square().T  # (n_seeds, n_obs)
+        squares = own - 2.0 * (_times(x, pm) * u).sum(-1) + ((u @ (m.mT @ pm)) * u).sum(-1)
+        terms = {
+            "reconstruction": 0.5 * squares.mean(dim=1) + self.log_sigma.sum(dim=1),
+            "kl": self.divergence(qz).mean(dim=1),
+            "prior": 0.5
+            * (
+                (self.effects.square() @ self.effect_precision).sum(dim=1)
+                + (loadings.square() * self.loading_precision).sum(dim=(1, 2))
+            ),
         }
+        terms["loss"] = terms["reconstruction"] + kl_weight * terms["kl"] + terms["prior"]
+        if self.training:
+            self.steps += 1
+        if len(self.seeds) == 1:
+            return {name: value[0] for name, value in terms.items()}
+        of_seed = {f"{k}_{i}": v for k, value in terms.items() for i, v in enumerate(value)}
+        return {"loss": terms["loss"].sum(), **of_seed}
 
-    def divergence(self, qz: Normal) -> Float[Tensor, " n_obs"]:
+    def divergence(self, qz: Normal) -> Float[Tensor, "n_seeds n_obs"]:
         """KL(q || Normal(0, K)) of a diagonal normal, in nats."""
         precision = torch.linalg.inv(self.correlation)
         variance = qz.scale.square()
         far = (qz.loc @ precision * qz.loc).sum(dim=-1) + variance @ precision.diagonal()
-        return 0.5 * (
-            far
-            - qz.loc.shape[-1]
-            + torch.logdet(self.correlation)
-            - 2.0 * qz.scale.log().sum(dim=-1)
-        )
+        spread = torch.logdet(self.correlation) - 2.0 * qz.scale.log().sum(dim=-1)
+        return 0.5 * (far - qz.loc.shape[-1] + spread)
+
+    def _draw(self, shape: torch.Size, how: Callable[..., Tensor], use: str) -> Tensor:
+        """Noise of each seed at this step, (n_seeds, *shape)."""
+        streams = [
+            torch.Generator().manual_seed(stream(seed, use, self.steps)) for seed in self.seeds
+        ]
+        drawn = torch.stack([how(shape, generator=each) for each in streams])
+        return drawn.to(self.log_sigma.device)
+
+    def get_extra_state(self) -> Tensor:
+        """Steps taken, so that a run that goes on draws the noise it would have drawn."""
+        return torch.tensor(self.steps)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take up where ``get_extra_state`` was."""
+        self.steps = int(state)
+
+    def one(self, i: int, config: RareVAEConfig) -> "RareVAE":
+        """The model of the i-th seed alone."""
+        sizes = self.effects.shape[1], self.effects.shape[2], self.loadings.shape[2]
+        alone = RareVAE(*sizes, self.read, config, self.seeds[i : i + 1])
+        weights = self.state_dict()
+        names = dict(self.named_parameters())
+        alone.load_state_dict({k: v[i : i + 1] if k in names else v for k, v in weights.items()})
+        return alone.eval()
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,32 +334,46 @@ class RareVAEGenerator:
         checkpoint: Path | None = None,
     ) -> Self:
         """Fit to ``X`` of ``train``: log expression, (n_obs, n_vars), with labels in ``obs``."""
+        rows = self._read_rows(train)
+        network, self.history = _train(train, [self], *rows, on_epoch, checkpoint)
+        return self._finish(network, *rows[:3])
+
+    @classmethod
+    def fit_seeds(cls, train: AnnData, config: RareVAEConfig, seeds: Sequence[int]) -> list[Self]:
+        """One generator for each seed, trained together, each as ``fit`` would make it."""
+        together = [cls(config, seed) for seed in seeds]
+        rows = together[0]._read_rows(train)
+        network, history = _train(train, together, *rows, None, None)
+        for i, each in enumerate(together):
+            for name in ("like", "train_labels", "conditions", "scaler"):
+                setattr(each, name, getattr(together[0], name))
+            each.history = _history_of(history, i, len(seeds))
+            each._finish(network.one(i, config), *rows[:3])
+        return together
+
+    def _read_rows(self, train: AnnData) -> tuple[np.ndarray, np.ndarray, np.ndarray, "Decoder"]:
+        """Standardised expression, conditions, inner folds, and where training starts.
+
+        Nothing here depends on the seed.
+        """
         self.like, self.train_labels = like_training(train), labels_of(train)
         self.conditions = Conditions.fit(train, self.config.covariates)
         expression = np.asarray(train.X, dtype=np.float64)
         self.scaler = Standardiser.fit(expression)
         x = self.scaler.transform(expression)
         c = self.conditions.encode(self.train_labels, train.obs).astype(np.float64)
-        read, fold = _genes_to_read(train), inner_folds(train, INNER_FOLDS, self.seed)
+        read, fold = _genes_to_read(train), inner_folds(train, INNER_FOLDS, seed=0)
         n_modules = self._n_modules(x[:, read], fold)
         n_classes = len(self.conditions.classes)
-        decoder = Decoder.fit(x, c, n_classes, read, n_modules, self.config.privacy)
-        with seeded(self.seed), cpu_threads(self.config.training.threads):
-            k = decoder.structure.correlation.shape[0]
-            self.network = RareVAE(train.n_vars, c.shape[1], k, torch.tensor(read), self.config)
-            self.network.start(decoder, train.n_obs)
-            rows = (_tensor(x), _tensor(c))
-            self.history = fit(
-                self.network,
-                rows,
-                self.config.training,
-                seed=self.seed,
-                on_epoch=on_epoch,
-                checkpoint=checkpoint,
-                description="rare_vae",
-            )
-            with torch.no_grad():
-                self.network.loadings.weight.mul_(self.network.loading_mask)
+        return x, c, fold, Decoder.fit(x, c, n_classes, read, n_modules, self.config.privacy)
+
+    @torch.no_grad()
+    def _finish(self, network: RareVAE, x: np.ndarray, c: np.ndarray, fold: np.ndarray) -> Self:
+        """Close the masked loadings, then eqs. 6, 8 and 9."""
+        self.network = network
+        network.loadings.mul_(network.loading_mask)
+        rows = (_tensor(x), _tensor(c))
+        with cpu_threads(self.config.training.threads):
             self._aggregate(*rows)
             self._calibrate(*rows, self._held_out_ratio(x, fold))
         return self
@@ -371,16 +428,17 @@ class RareVAEGenerator:
     def _aggregate(self, x: Tensor, c: Tensor) -> None:
         """m_y and S_y of eq. 6."""
         qz = self.network.encode(x, c)
+        means, scales = qz.loc[0], qz.scale[0]  # (n_obs, n_latent)
         classes = range(len(self.conditions.classes))
         class_of = torch.tensor(self._class_of())
-        loc = torch.stack([qz.loc[class_of == y].mean(dim=0) for y in classes])
-        centred = qz.loc - loc[class_of]
+        loc = torch.stack([means[class_of == y].mean(dim=0) for y in classes])
+        centred = means - loc[class_of]
         pooled = centred.T @ centred / max(1, len(x) - len(classes))
         covariance = []
         for y in classes:
             own, free = centred[class_of == y], max(int((class_of == y).sum()) - 1, 0)
             weight = free / (free + self.config.covariance_rows) if free else 0.0
-            within_row = torch.diag(qz.scale[class_of == y].square().mean(dim=0))
+            within_row = torch.diag(scales[class_of == y].square().mean(dim=0))
             shrunk = weight * own.T @ own / max(free, 1) + (1.0 - weight) * pooled
             covariance.append(shrunk + within_row)
         self.latent_loc, self.latent_covariance = loc, torch.stack(covariance)
@@ -390,12 +448,12 @@ class RareVAEGenerator:
         """Sigma_y and T_y of eqs. 8 and 9."""
         classes = range(len(self.conditions.classes))
         class_of = torch.tensor(self._class_of())
-        rows, effects = x.double(), (c @ self.network.effects.weight.T).double()
+        rows, effects = x.double(), (c @ self.network.effects[0].T).double()
         for y in classes:
             rows[class_of == y] -= rows[class_of == y].mean(dim=0)
             effects[class_of == y] -= effects[class_of == y].mean(dim=0)
         pooled = rows.square().sum(dim=0) / max(1, len(rows) - len(classes))
-        loadings = self.network.loadings.weight.double().numpy()
+        loadings = self.network.loadings[0].double().numpy()
         low, high = TEMPERATURES
         hot = np.clip(np.sqrt(held_out), low, high)
         sigma = []
@@ -431,7 +489,7 @@ class RareVAEGenerator:
             spread = torch.tensor(hot, dtype=torch.float32)[class_of, None]
             z = self.latent_loc[class_of] + spread * torch.einsum("nij,nj->ni", root[class_of], e)
             noise = torch.tensor(rng.standard_normal((n_obs, self.like.n_vars), dtype=np.float32))
-            x = self.network.decode(z, c) + noise * self.sigma[class_of]
+            x = self.network.decode(z[None], c)[0] + noise * self.sigma[class_of]
         result = as_synthetic(self.scaler.invert(x.numpy()), wanted, self.like)
         for name in drawn:
             result.obs[name] = drawn[name].to_numpy()
@@ -469,10 +527,69 @@ class RareVAEGenerator:
             result.latent_loc.shape[1],
             weights["read"],
             result.config,
+            [result.seed],
         )
         result.network.load_state_dict(weights)
         result.network.eval()
         return result
+
+
+def _train(
+    train: AnnData,
+    together: Sequence["RareVAEGenerator"],
+    x: np.ndarray,
+    c: np.ndarray,
+    fold: np.ndarray,
+    decoder: Decoder,
+    on_epoch: Callable[[Epoch], None] | None,
+    checkpoint: Path | None,
+) -> tuple[RareVAE, pd.DataFrame]:
+    """Train the models of all seeds at once."""
+    del fold
+    config, seeds = together[0].config, [each.seed for each in together]
+    k = decoder.structure.correlation.shape[0]
+    with cpu_threads(config.training.threads):
+        read = torch.tensor(_genes_to_read(train))
+        network = RareVAE(x.shape[1], c.shape[1], k, read, config, seeds)
+        network.start(decoder, len(x))
+        history = fit(
+            network,
+            [_tensor(x), _tensor(c)],
+            config.training,
+            seed=0,  # of the order of rows, which is the same for all seeds
+            on_epoch=on_epoch,
+            checkpoint=checkpoint,
+            description="rare_vae" if seeds == [0] else f"rare_vae, seed {str(seeds)[1:-1]}",
+        )
+    return network, history
+
+
+def _history_of(history: pd.DataFrame, i: int, n_seeds: int) -> pd.DataFrame:
+    """Columns of the i-th seed, named as for one seed alone."""
+    if n_seeds == 1:
+        return history
+    end = f"_{i}"
+    own = {c: c.removesuffix(end) for c in history if c.startswith("train_") and c.endswith(end)}
+    kept = [c for c in history if c in own or not c.startswith("train_")]
+    return history[kept].rename(columns=own)
+
+
+def _stacked(seeds: Sequence[int], n_in: int, n_out: int) -> nn.Parameter:
+    """Weights (n_seeds, n_in, n_out), uniform within 1 / sqrt(n_in) as PyTorch starts its own."""
+    started = []
+    for seed in seeds:
+        source = torch.Generator().manual_seed(stream(seed, "weights", n_in, n_out))
+        started.append((2.0 * torch.rand(n_in, n_out, generator=source) - 1.0) / n_in**0.5)
+    return nn.Parameter(torch.stack(started))
+
+
+def _times(
+    x: Float[Tensor, "n_obs n_in"], weights: Float[Tensor, "n_seeds n_in n_out"]
+) -> Float[Tensor, "n_seeds n_obs n_out"]:
+    """``x @ weights`` of every seed in one product."""
+    n_seeds, n_in, n_out = weights.shape
+    wide = x @ weights.transpose(0, 1).reshape(n_in, n_seeds * n_out)
+    return wide.reshape(len(x), n_seeds, n_out).transpose(0, 1)
 
 
 def _genes_to_read(train: AnnData) -> np.ndarray:

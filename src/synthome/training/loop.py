@@ -110,7 +110,7 @@ def fit(
     rows = [tensor.to(device) for tensor in data]
     held_out = [tensor.to(device) for tensor in validation] if validation is not None else None
     with seeded(seed), cpu_threads(config.threads), memory_kept(device):
-        run = _Run(model, rows, held_out, config, seed)
+        run = _Run(model, rows, held_out, config, seed, f"{description} {seed}")
         run.resume(checkpoint)
         epochs: Progress[int]
         with progress(config.max_epochs, description) as epochs:
@@ -142,7 +142,9 @@ class _Run:
         held_out: list[Tensor] | None,
         config: TrainingConfig,
         seed: int,
+        name: str = "",
     ) -> None:
+        self.name = name  # tells checkpoints of other runs apart
         self.model, self.rows, self.held_out = model, rows, held_out
         self.config, self.seed, self.device = config, seed, rows[0].device
         self.adversarial = model if isinstance(model, Adversarial) else None
@@ -265,7 +267,7 @@ class _Run:
         sums = [tensor.double().sum().item() for tensor in self.rows]
         shapes = [tuple(p.shape) for p in self.model.parameters()]
         model = f"{type(self.model).__name__} {shapes}"
-        return f"{self.config!r} {self.seed} {sums} {[t.shape for t in self.rows]} {model}"
+        return f"{self.config!r} {self.name} {sums} {[t.shape for t in self.rows]} {model}"
 
     def save(self, path: Path) -> None:
         """Write the checkpoint aside, then put it in place, so that a kill leaves a whole one."""
