@@ -22,6 +22,7 @@ KNOB_WORDS = {
     "epsilon": "differentially private training at ε = {0:g}",
 }
 UNTURNED = {"noise": 0.0, "shrinkage": 0.0, "epsilon": math.inf}
+FOUND = 0.7  # an attack that finds copies with less than this has no power
 SAME = 0.01  # AUCs nearer than this are called the same
 REFERENCE = "privacy/likelihood_ratio_auc"
 
@@ -53,7 +54,7 @@ def privacy_answer(
         "classifier that learns from synthetic patients "
         f"AUC {_with_interval(start, 'utility')}"
     )
-    if attack <= limit:
+    if round(attack, 2) <= limit:  # as it is printed
         sentences = [
             f"{opening}: up to {format_number(limit)} an attack cannot be told from guessing, so "
             "no knob has to be turned."
@@ -70,16 +71,18 @@ def privacy_answer(
 def _price(knob: str, turned: pd.DataFrame, attack: float, utility: float, limit: float) -> str:
     """What the cheapest setting that is needed, or the last, does to attack and utility."""
     words = KNOB_WORDS.get(knob, f"{knob.replace('_', ' ')} {{0:g}}")
-    enough = turned[turned["attack"] <= limit]
-    if attack > limit and len(enough):
+    enough = turned[turned["attack"].round(2) <= limit]
+    needed = round(attack, 2) > limit
+    if needed and len(enough):
         row, lead = enough.loc[enough["utility"].idxmax()], "is enough"
     else:
         row = turned.loc[turned["attack"].idxmin()]
-        lead = "protects most" if attack <= limit else "protects most, and not enough"
+        lead = "would protect most" if not needed else "protects most, but not enough"
+    if len(turned) > 1:
+        lead += f", of {len(turned)} settings"
     said = words.format(float(row["setting"]))
     return (
-        f"{capital(said)} {lead} among {len(turned)} setting{'s' if len(turned) > 1 else ''}: "
-        f"{_moves('attack', attack, float(row['attack']))}, "
+        f"{capital(said)} {lead}: {_moves('attack', attack, float(row['attack']))}, "
         f"{_moves('utility', utility, float(row['utility']))}."
     )
 
@@ -103,9 +106,13 @@ def _with_reference(entries: Mapping[str, Mapping[str, Any]]) -> str:
         if entry.get(arm) is not None
     ]  # fmt: skip
     against = f", against {listed(yardsticks)}" if yardsticks else ""
+    cheat = entry.get("cheat")
+    blind = cheat is not None and cheat < FOUND
     return (
         "Somebody who also holds a public cohort of the same disease reaches AUC "
-        f"{format_number(entry['value'])}{around}{against}: no knob above was chosen by that."
+        f"{format_number(entry['value'])}{around}{against}; this attack is not counted as the "
+        "strongest, because it needs that cohort"
+        f"{', and since it misses copied patients too, it proves nothing here' if blind else ''}."
     )
 
 

@@ -48,7 +48,10 @@ def few_shot_words(table: pd.DataFrame, metric: str = "balanced_accuracy") -> st
         gains = (wide["augmented"] - wide["real"]).to_numpy(dtype=float)
         # The generator and the classifier see these rows, and not the whole training part.
         limits = resampled_interval(gains, float(of["n_real"].mean()), float(of["n_test"].mean()))
-        numbers = [format_number(v, signed=True) for v in (float(gains.mean()), *limits)]
+        limits = tuple(np.clip(limits, -1.0, 1.0))
+        numbers = [
+            format_number(v, signed=True, decimals=2) for v in (float(gains.mean()), *limits)
+        ]
         around = f" [{numbers[1]}, {numbers[2]}]" if np.isfinite(limits).all() else ""
         said.append(f"{numbers[0]}{around} for a {KIND_NAMES.get(str(kind), str(kind))}")
     return (

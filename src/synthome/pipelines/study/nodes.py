@@ -96,10 +96,13 @@ def published(
     check: PublishedConfig,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The published check of each architecture, of copies and of noise; and its summary."""
+    from synthome.evaluation.arms import scored_genes
     from synthome.evaluation.curves import published_seeds
     from synthome.evaluation.published import published_summary
     from synthome.evaluation.variants import makers
 
+    if not study.all_genes:
+        prepared = prepared[:, scored_genes(prepared)].copy()
     table = published_seeds(prepared, makers(settings, study.architectures), check, config.n_jobs)
     return table, published_summary(table)
 
