@@ -10,11 +10,9 @@ from scipy import stats
 from synthome.anndata_schema import UNS, labels
 from synthome.errors import InputError
 from synthome.models.rare_vae import (
-    Decoder,
     RareVAE,
     RareVAEConfig,
     RareVAEGenerator,
-    cross_penalty,
     most_modules,
 )
 
@@ -80,34 +78,6 @@ def test_loss_is_the_negative_elbo_and_the_prior():
     assert terms["prior"].item() == pytest.approx(prior, rel=1e-5)
     total = -log_density - constant + kl.item() + prior
     assert terms["loss"].item() == pytest.approx(total, rel=1e-5)
-
-
-def test_effects_start_at_the_shrunken_class_means():
-    """Least squares per class, times t / (t + d se²), with se² and t by hand."""
-    data = cohort()
-    x = (data.X - data.X.mean(0)) / data.X.std(0)
-    c = (CLASSES[:, None] == np.array(["a", "b"])).astype(float)
-    decoder = Decoder.fit(x, c, 2, np.arange(N_VARS), 2, privacy=0.0)
-    means = np.stack([x[CLASSES == k].mean(0) for k in ("a", "b")])
-    residual = x - means[(CLASSES == "b").astype(int)]
-    variance = np.square(residual).sum(0) / (N_OBS - 2)
-    for k, n in ((0, 50), (1, 40)):
-        sampling = variance * (1 / n - 1 / N_OBS)
-        true = (means[k] ** 2 - sampling).mean()
-        expected = means[k] * true / (true + 0.6 * sampling)
-        np.testing.assert_allclose(decoder.effects[k], expected, atol=1e-6)
-
-
-def test_privacy_shrinks_effects_and_loadings():
-    data = cohort()
-    x = (data.X - data.X.mean(0)) / data.X.std(0)
-    c = (CLASSES[:, None] == np.array(["a", "b"])).astype(float)
-    open_, closed = (Decoder.fit(x, c, 2, np.arange(N_VARS), 2, privacy=p) for p in (0.0, 0.9))
-    assert np.abs(closed.effects).sum() < 0.98 * np.abs(open_.effects).sum()
-    cross = np.ones((N_VARS, 2), dtype=bool)
-    cross[np.arange(N_VARS), open_.structure.own] = False
-    sizes = [np.abs(d.structure.loadings[cross]).sum() for d in (open_, closed)]
-    assert sizes[1] < 0.8 * sizes[0]
 
 
 def test_spread_is_calibrated(fitted):
@@ -212,11 +182,6 @@ def test_modules_are_as_many_as_patients_can_show_again(fitted):
 @pytest.mark.parametrize(("n_obs", "expected"), [(8, 4), (34, 4), (120, 6), (675, 15)])
 def test_modules_grow_with_the_cohort(n_obs, expected):
     assert most_modules(n_obs) == expected
-
-
-@pytest.mark.parametrize(("n_obs", "expected"), [(50, 16.0), (100, 4.0), (200, 1.0), (675, 1.0)])
-def test_cross_loadings_are_shrunk_more_in_small_cohorts(n_obs, expected):
-    assert cross_penalty(n_obs) == expected
 
 
 def test_seeds_trained_together_are_those_trained_alone():

@@ -39,7 +39,6 @@ arXiv:1705.07120 (aggregated posterior). ``docs/decisions/0005-gene-modules.md``
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -56,7 +55,8 @@ from synthome.anndata_schema import labels as labels_of
 from synthome.config import Config, Names
 from synthome.generator import as_synthetic, class_labels
 from synthome.models.conditions import Conditions
-from synthome.models.gene_modules import Structure, fit_structure, reproducible_axes, within
+from synthome.models.gene_modules import reproducible_axes, within
+from synthome.models.linear_decoder import Decoder, explained, left_over
 from synthome.models.persistence import arrays_of, like_training, tensors_of, training_facts
 from synthome.preprocessing.scaling import Standardiser
 from synthome.preprocessing.splits import inner_folds
@@ -68,9 +68,7 @@ from synthome.training.loop import Epoch, fit
 MAX_MODULES = 15
 FEWEST = 4  # modules that any cohort may have
 ROWS_PER_MODULE = 20
-ENOUGH_ROWS = 200  # from which on cross loadings are only shrunk for their own noise
 REPRODUCED = 0.65  # share of an axis' variance that held-out rows must show
-EFFECT_PENALTY = 0.6  # d_V of eq. 5
 INNER_FOLDS = 5
 TEMPERATURES = (0.5, 2.0)  # limits of T_y
 MIN_WIDTH = 1e-4  # variance of a prior below which a cross loading is closed
@@ -105,11 +103,6 @@ class RareVAEConfig(Config):
 def most_modules(n_obs: int) -> int:
     """Modules that ``n_obs`` training rows can carry unmemorised."""
     return int(np.clip(round(n_obs / ROWS_PER_MODULE), FEWEST, MAX_MODULES))
-
-
-def cross_penalty(n_obs: int) -> float:
-    """Return d of eq. 5: how much more than by its own noise a cross loading is shrunk."""
-    return max(1.0, (ENOUGH_ROWS / n_obs) ** 2)
 
 
 class RareVAE(nn.Module):
@@ -154,7 +147,7 @@ class RareVAE(nn.Module):
         self.log_sigma = nn.Parameter(torch.zeros(shape))
 
     @torch.no_grad()
-    def start(self, decoder: "Decoder", n_obs: int) -> None:
+    def start(self, decoder: Decoder, n_obs: int) -> None:
         """Start V, W and sigma at their moment estimates, with the priors of eq. 5."""
         structure = decoder.structure
         self.correlation.copy_(_tensor(structure.correlation))
@@ -263,60 +256,6 @@ class RareVAE(nn.Module):
         return alone.eval()
 
 
-@dataclass(frozen=True, eq=False)
-class Decoder:
-    """Moment estimates of everything in eq. 2: where training starts, and what eq. 9 refits.
-
-    Attributes
-    ----------
-    effects
-        V', (n_conditions, n_vars); class columns come first.
-    effect_precision
-        d_V / t_y of eq. 5; 0 for covariates.
-    variance
-        Within-class variance of each gene, covariate effects taken out.
-    """
-
-    effects: Float[np.ndarray, "n_conditions n_vars"]
-    effect_precision: Float[np.ndarray, " n_conditions"]
-    structure: Structure
-    variance: Float[np.ndarray, " n_vars"]
-    penalty: float
-
-    @classmethod
-    def fit(
-        cls,
-        x: Float[np.ndarray, "n_obs n_vars"],
-        c: Float[np.ndarray, "n_obs n_conditions"],
-        n_classes: int,
-        read: np.ndarray,
-        n_modules: int,
-        privacy: float,
-    ) -> Self:
-        """Least-squares effects, shrunk (eq. 5), and the modules of what they leave."""
-        n_obs, strictness = len(x), 1.0 / (1.0 - privacy)
-        ridge = 1e-6 * np.eye(c.shape[1])
-        effects = np.linalg.solve(c.T @ c + ridge, c.T @ x)
-        residual = x - c @ effects
-        free = max(n_obs - int(np.linalg.matrix_rank(c)), 1)
-        variance = np.maximum(np.square(residual).sum(axis=0) / free, 1e-8)
-        precision = np.zeros(c.shape[1])
-        for k in range(n_classes):
-            n = max(float(c[:, k].sum()), 1.0)
-            sampling = variance * (1.0 / n - 1.0 / n_obs)
-            true = max(float((np.square(effects[k]) - sampling).mean()), 1e-4)
-            precision[k] = EFFECT_PENALTY * strictness / true
-            effects[k] *= 1.0 / (1.0 + precision[k] * sampling)
-        penalty = strictness * cross_penalty(n_obs)
-        structure = fit_structure(residual, read, n_modules, free, penalty)
-        return cls(effects, precision, structure, variance, penalty)
-
-    def noise(self) -> Float[np.ndarray, " n_vars"]:
-        """Variance of each gene that the modules leave."""
-        structured = _explained(self.structure.loadings, self.structure.correlation)
-        return _left(self.variance, structured)
-
-
 class RareVAEGenerator:
     """rare_vae as a generator: fits log expression with labels, draws by eqs. 6 and 7."""
 
@@ -351,7 +290,7 @@ class RareVAEGenerator:
             each._finish(network.one(i, config), *rows[:3])
         return together
 
-    def _read_rows(self, train: AnnData) -> tuple[np.ndarray, np.ndarray, np.ndarray, "Decoder"]:
+    def _read_rows(self, train: AnnData) -> tuple[np.ndarray, np.ndarray, np.ndarray, Decoder]:
         """Standardised expression, conditions, inner folds, and where training starts.
 
         Nothing here depends on the seed.
@@ -460,9 +399,9 @@ class RareVAEGenerator:
         for y in classes:
             own, free = rows[class_of == y], max(int((class_of == y).sum()) - 1, 0)
             variance = self._towards_pooled(own.square().sum(dim=0), free, pooled).numpy()
-            latent = _explained(loadings, self.latent_covariance[y].double().numpy())
+            latent = explained(loadings, self.latent_covariance[y].double().numpy())
             of_covariates = effects[class_of == y].square().sum(dim=0).numpy() / max(free, 1)
-            sigma.append(hot[y] * np.sqrt(_left(variance, latent + of_covariates)))
+            sigma.append(hot[y] * np.sqrt(left_over(variance, latent + of_covariates)))
         self.sigma = _tensor(np.stack(sigma))
         self.temperatures = dict(zip(self.conditions.classes, hot.tolist(), strict=True))
 
@@ -597,20 +536,6 @@ def _genes_to_read(train: AnnData) -> np.ndarray:
     if "highly_variable" in train.var:
         return np.flatnonzero(train.var["highly_variable"].to_numpy())
     return np.arange(train.n_vars)
-
-
-def _explained(
-    loadings: Float[np.ndarray, "n_vars k"], covariance: Float[np.ndarray, "k k"]
-) -> Float[np.ndarray, " n_vars"]:
-    """Diagonal of W S W'."""
-    return np.einsum("gi,ij,gj->g", loadings, covariance, loadings, optimize=True)
-
-
-def _left(
-    variance: Float[np.ndarray, " n_vars"], structured: Float[np.ndarray, " n_vars"]
-) -> Float[np.ndarray, " n_vars"]:
-    """What the structure leaves of the variance, at least a twentieth of it (eq. 9)."""
-    return np.maximum(np.maximum(variance - structured, variance / 20.0), 1e-8)
 
 
 def _tensor(array: np.ndarray) -> Tensor:
