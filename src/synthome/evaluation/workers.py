@@ -6,6 +6,8 @@ and the end is not spent waiting for one queue. Dask is imported when it is need
 
 import logging
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr
@@ -151,15 +153,16 @@ def _client(n_jobs: int, scheduler: str | None) -> Iterator["Client"]:
         address: Any = scheduler
         if scheduler is None:
             folder = stack.enter_context(TemporaryDirectory(prefix="synthome-"))
-            cluster = LocalCluster(
-                n_workers=n_jobs,
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=0,  # no limit: the tasks are few and known
-                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                local_directory=folder,
-                silence_logs=False,
-            )
+            with _interrupts_ignored():
+                cluster = LocalCluster(
+                    n_workers=n_jobs,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=0,  # no limit: the tasks are few and known
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                    local_directory=folder,
+                    silence_logs=False,
+                )
             address = stack.enter_context(cluster)
         try:
             client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
@@ -171,6 +174,19 @@ def _client(n_jobs: int, scheduler: str | None) -> Iterator["Client"]:
             ) from error
         stack.enter_context(client)
         yield client
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes that start now never hear of Ctrl-C: this one does, and ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
