@@ -63,11 +63,7 @@ def folds_of(adata: AnnData) -> list[tuple[int, int]]:
             f"The cohort has no test folds: obs has no column {FOLD_PREFIX}0. Run the preprocessing"
             " pipeline (assign_folds) before the evaluation."
         )
-    return [
-        (repeat, fold)
-        for repeat in range(repeats)
-        for fold in folds_to_test(adata, repeat)
-    ]
+    return [(repeat, fold) for repeat in range(repeats) for fold in folds_to_test(adata, repeat)]
 
 
 @dataclass(frozen=True, eq=False)
