@@ -228,13 +228,40 @@ def test_the_longest_come_first(monkeypatch, cohort, tmp_path):
     made = {name: Architecture(generator=name) for name in ("smote", "rare_vae", "wgan_gp", "gan")}
     with pytest.raises(KeyError):  # nothing was computed
         run_board(cohort, made, TRANSFORM, CONFIG, tmp_path)
-    names = [task.generator for task in seen]
+    names = [task.generator for (task,) in seen]
     assert names[:6] == ["gan", "gan", "wgan_gp", "wgan_gp", "rare_vae", "rare_vae"]
     assert sorted(names[6:]) == sorted(2 * ["real", "independent_noise", "copies", "smote"])
 
 
 def iter_nothing():
     yield from ()
+
+
+def test_one_fit_serves_all_temperatures_and_gives_what_each_alone_would(cohort, tmp_path):
+    """Scores to the bit; the fit is told for each."""
+    from synthome.models.published_vae import PublishedVAEGenerator
+
+    tiny = {"n_hidden": [8, 4], "n_latent": 2, "training": {"max_epochs": 2}}
+    made = {
+        f"t{t}": Architecture(generator="published_vae", options=tiny | {"temperature": float(t)})
+        for t in (1, 3)
+    }
+    alone = [
+        run_board(cohort, {name: of}, TRANSFORM, CONFIG, tmp_path / name)
+        for name, of in made.items()
+    ]
+    fits, real = [], PublishedVAEGenerator.fit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            PublishedVAEGenerator, "fit", lambda s, t, **k: fits.append(s) or real(s, t, **k)
+        )
+        both = run_board(cohort, made, TRANSFORM, CONFIG, tmp_path / "both")
+    assert len(fits) == 2  # one for each fold
+    for name, board in zip(made, alone, strict=True):
+        ours, theirs = (t[t["generator"] == name] for t in (both.fold_scores, board.fold_scores))
+        np.testing.assert_allclose(ours["value"], theirs["value"], rtol=1e-9)
+    cost = both.runs.set_index(["generator", "fold"])["fit_wall"]
+    assert (cost["t1"] == cost["t3"]).all()
 
 
 @pytest.mark.slow

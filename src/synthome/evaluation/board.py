@@ -5,9 +5,10 @@ Beside the generators stand three references, made by the same code: ``real`` ro
 variable genes of the training rows. One that fails is a row with its reason, and the others go on.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from synthome.errors import InputError, NotApplicable
 from synthome.evaluation.arms import ATTACK_COLUMNS
 from synthome.evaluation.config import EvaluationConfig
+from synthome.evaluation.fit_once import FitOnce
 from synthome.evaluation.fold import (
     MODEL,
     PreparedFold,
@@ -135,21 +137,21 @@ def run_board(
         for name, architecture in made.items()
     }
     done = {task: found for task in tasks if (found := _read(folders[task.generator], task))}
-    todo = sorted((task for task in tasks if task not in done), key=lambda t: _rank(made, t))
+    todo = _grouped(made, [task for task in tasks if task not in done])
     work = Work(
         prepare=_prepare,
-        run=run_task,
+        run=run_group,
         lost=_lost,
         shared=(adata, rows, transform, config),
-        keys={task: (task.repeat, task.fold) for task in todo},
-        arguments={task: made[task.generator] for task in todo},
+        keys={group: (group[0].repeat, group[0].fold) for group in todo},
+        arguments={group: [made[task.generator] for task in group] for group in todo},
     )
     with (
         progress(range(len(tasks)), "leaderboard") as counted,
         closing(finished(work, todo, config.n_jobs, scheduler)) as outcomes,
     ):
         counted.advance(len(done))
-        for outcome in outcomes:
+        for outcome in chain.from_iterable(outcomes):
             if outcome.status != FAILED:
                 _write(folders[outcome.task.generator], outcome)
             done[outcome.task] = outcome
@@ -176,7 +178,23 @@ def _prepare(
     return BoardFold(fold.without_other_genes(), config, pd.Series(rows, index=adata.obs_names))
 
 
-def run_task(task: Task, board: BoardFold, architecture: Architecture | None) -> Outcome:
+Group = tuple[Task, ...]  # of one fold, whose generators differ by their temperature alone
+
+
+def run_group(
+    group: Group, board: BoardFold, architectures: Sequence[Architecture | None]
+) -> list[Outcome]:
+    """The tasks of a group, one after the other."""
+    once = FitOnce() if len(group) > 1 else None
+    return [
+        run_task(task, board, architecture, once)
+        for task, architecture in zip(group, architectures, strict=True)
+    ]
+
+
+def run_task(
+    task: Task, board: BoardFold, architecture: Architecture | None, once: FitOnce | None = None
+) -> Outcome:
     """Fit, draw and score; whatever goes wrong with the generator becomes a reason."""
     fold, config = board.fold, board.config
     facts: dict[str, Any] = dict(zip(("n_train", "n_test"), fold.sizes, strict=True))
@@ -189,9 +207,11 @@ def run_task(task: Task, board: BoardFold, architecture: Architecture | None) ->
             else:
                 # Floor and cheat draw as they do beside a single generator.
                 stream = REFERENCES.get(task.generator, MODEL)
+                make = architecture.build if once is None else once.maker(architecture)
                 (scores, attacks), seconds = score_generator(
-                    fold, fold.variable, architecture.build, config, stream
+                    fold, fold.variable, make, config, stream
                 )
+                seconds = seconds if once is None else once.share(seconds)
     except NotApplicable as error:
         return Outcome(task, NOT_APPLICABLE, _reason(error), **facts)
     except Exception as error:
@@ -201,14 +221,33 @@ def run_task(task: Task, board: BoardFold, architecture: Architecture | None) ->
     return Outcome(task, OK, "", scores, attacks, usage, **facts)
 
 
-def _lost(task: Task, error: BaseException) -> Outcome:
-    """The process of a task is gone, and with it the reason."""
-    return Outcome(
-        task,
-        FAILED,
+def _lost(group: Group, error: BaseException) -> list[Outcome]:
+    """The process of a group is gone, and with it the reason."""
+    reason = (
         f"Its process ended before its time ({type(error).__name__}), most likely because the "
-        "memory of the machine was used up. Lower n_jobs.",
+        "memory of the machine was used up. Lower n_jobs."
     )
+    return [Outcome(task, FAILED, reason) for task in group]
+
+
+def _grouped(made: Mapping[str, Architecture | None], tasks: Iterable[Task]) -> list[Group]:
+    """Tasks that can share a fit together, the longest first."""
+    groups: dict[Any, list[Task]] = {}
+    for task in sorted(tasks, key=lambda task: _rank(made, task)):
+        groups.setdefault((_family(task.generator, made), task.repeat, task.fold), []).append(task)
+    return [tuple(group) for group in groups.values()]
+
+
+def _family(name: str, made: Mapping[str, Architecture | None]) -> str:
+    """The same for generators that are one but for the temperature at which they are drawn from.
+
+    Only a temperature in the options counts: left out, it may mean one that the fit works out.
+    """
+    architecture = made[name]
+    if architecture is None or architecture.options.get("temperature") is None:
+        return name
+    others = {key: value for key, value in architecture.options.items() if key != "temperature"}
+    return fingerprint(architecture.generator, others)
 
 
 def _reason(error: Exception) -> str:
