@@ -6,7 +6,7 @@ rows alone. Four arms are scored on the variable genes of that training part: th
 fold are the same for all arms, so that arms differ by their rows and by nothing else.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -36,10 +36,10 @@ from synthome.evaluation.fold import (
     score_generator,
     score_real,
 )
+from synthome.evaluation.parallel import in_order
 from synthome.evaluation.summary import summarise
 from synthome.generator import Generator
 from synthome.preprocessing.transform import TransformConfig
-from synthome.progress import progress
 from synthome.samplers.controls import Copies, IndependentNoise
 
 __all__ = ["EvaluationConfig", "cross_validate", "score_external", "score_fold", "summarise"]
@@ -111,13 +111,8 @@ def cross_validate(
     run = partial(
         _one_fold, adata, make_generator, transform_config, config, (released, draw_released)
     )
-    scores, attacks = [], []
-    with progress(range(len(tasks)), "cross-validation") as counted:
-        for _, (fold_scores, attack_scores) in zip(
-            counted, _results(run, tasks, config.n_jobs), strict=True
-        ):
-            scores.append(fold_scores)
-            attacks.append(attack_scores)
+    found = in_order(run, tasks, config.n_jobs, "cross-validation")
+    scores, attacks = zip(*found, strict=True)
     attacked = pd.concat(attacks, ignore_index=True)
     row = labelled[adata.obs_names.get_indexer(attacked["sample"])]
     attacked["sample"] = row  # no name leaves here
@@ -125,17 +120,6 @@ def cross_validate(
 
 
 FoldResult = tuple[pd.DataFrame, pd.DataFrame]
-
-
-def _results(
-    run: Callable[[int, int], FoldResult], tasks: list[tuple[int, int]], n_jobs: int
-) -> Iterable[FoldResult]:
-    """Folds one after the other, or in processes of their own; in order either way."""
-    if n_jobs == 1:
-        return (run(*task) for task in tasks)
-    from joblib import Parallel, delayed
-
-    return Parallel(n_jobs=n_jobs, return_as="generator")(delayed(run)(*task) for task in tasks)
 
 
 def _one_fold(
