@@ -18,9 +18,9 @@ class y with covariates drawn within its class:
     x ~ Normal(V c + W z, diag(sigma_y²)),  then back to log expression                        (7)
 
 m_y is the mean of m(x, c) over the training rows of class y; S_y is their covariance, shrunk
-towards the covariance pooled over classes, plus the mean of s². With v_yg the variance of gene g in
-class y (shrunk towards the pooled one), the noise is what eqs. 2 and 6 leave of it. Latents and
-noise of a class then grow alike until its total variance is that of held-out patients:
+towards the one pooled over classes times the spread of the class, plus the mean of s². With v_yg
+the variance of gene g in class y (shrunk as S_y is), the noise is what eqs. 2 and 6 leave of it.
+Latents and noise of a class then grow alike until its total variance is that of held-out patients:
 
     T_y² sum_g v_yg = h_y,   h_y: total variance of held-out patients of class y               (8)
     sigma_yg² = T_y² max(v_yg - (W S_y W')_gg, v_yg / 20)                                      (9)
@@ -69,6 +69,7 @@ MAX_MODULES = 15
 FEWEST = 4  # modules that any cohort may have
 ROWS_PER_MODULE = 20
 REPRODUCED = 0.65  # share of an axis' variance that held-out rows must show
+SCALE_ROWS = 2.0  # weight of "as wide as the others" for the spread of a class
 INNER_FOLDS = 5
 TEMPERATURES = (0.5, 2.0)  # limits of T_y
 MIN_WIDTH = 1e-4  # variance of a prior below which a cross loading is closed
@@ -359,8 +360,9 @@ class RareVAEGenerator:
         return weight * ratio + (1.0 - weight)
 
     def _towards_pooled(self, squares: Any, free: int, pooled: Any) -> Any:
-        """Variance of a class, shrunk towards the one pooled over classes."""
-        weight = free / (free + self.config.variance_rows) if free > 0 else 0.0
+        """Variance of each gene in a class, shrunk towards the pooled one at its own scale."""
+        weight = free / max(free + self.config.variance_rows, 1.0)
+        pooled = pooled * _scale(float(squares.sum() / max(pooled.sum(), 1e-12)), free)
         return weight * squares / max(free, 1) + (1.0 - weight) * pooled
 
     @torch.no_grad()
@@ -376,9 +378,11 @@ class RareVAEGenerator:
         covariance = []
         for y in classes:
             own, free = centred[class_of == y], max(int((class_of == y).sum()) - 1, 0)
-            weight = free / (free + self.config.covariance_rows) if free else 0.0
+            weight = free / max(free + self.config.covariance_rows, 1.0)
+            squares = own.T @ own
+            scale = _scale(float(squares.trace() / pooled.trace().clamp_min(1e-12)), free)
             within_row = torch.diag(scales[class_of == y].square().mean(dim=0))
-            shrunk = weight * own.T @ own / max(free, 1) + (1.0 - weight) * pooled
+            shrunk = weight * squares / max(free, 1) + (1.0 - weight) * scale * pooled
             covariance.append(shrunk + within_row)
         self.latent_loc, self.latent_covariance = loc, torch.stack(covariance)
 
@@ -536,6 +540,14 @@ def _genes_to_read(train: AnnData) -> np.ndarray:
     if "highly_variable" in train.var:
         return np.flatnonzero(train.var["highly_variable"].to_numpy())
     return np.arange(train.n_vars)
+
+
+def _scale(squares: float, free: int) -> float:
+    """How wide a class is, in units of the pooled variance: ``squares / free``, drawn towards 1.
+
+    Seven controls of a disease with a broad spectrum can be ten times tighter than its patients.
+    """
+    return (squares + SCALE_ROWS) / (free + SCALE_ROWS)
 
 
 def _tensor(array: np.ndarray) -> Tensor:
