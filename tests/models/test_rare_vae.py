@@ -13,6 +13,7 @@ from synthome.models.rare_vae import (
     RareVAE,
     RareVAEConfig,
     RareVAEGenerator,
+    _bent,
     most_modules,
 )
 
@@ -157,6 +158,36 @@ def test_temperature_of_a_class_brings_the_variance_of_held_out_rows():
         assert total / own == pytest.approx(1.0, abs=0.06)
         truth = spread**2 * (np.square(LOADINGS).sum() + N_VARS)
         assert total / truth == pytest.approx(1.0, abs=0.2)
+
+
+def test_latents_have_the_skewness_of_the_patients():
+    """Many mild patients and a few severe ones: draws must not be symmetric (eq. 6)."""
+    rng = np.random.default_rng(5)
+    severity = rng.exponential(size=(300, 1)) - 1.0
+    x = 3.0 * severity @ LOADINGS[:1] + rng.normal(size=(300, N_VARS))
+    classes = np.array(["a", "b"] * 150)
+    obs = pd.DataFrame({"class": classes}, index=[f"s{i}" for i in range(300)])
+    data = AnnData(x, obs=obs, uns={UNS: {"label_key": "class", "scale": "log"}})
+    drawn = (
+        RareVAEGenerator(RareVAEConfig(n_latent=1))
+        .fit(data)
+        .sample(4000, None, np.random.default_rng(0))
+    )
+    along = [stats.skew(rows @ LOADINGS[0]) for rows in (data.X, drawn.X)]
+    assert along[0] > 1.2
+    assert 0.7 < along[1] < 1.1 * along[0]
+
+
+def test_bent_values_keep_mean_and_variance():
+    """Skewness 6 b - 4 b³, by numerical integration over the standard normal."""
+    u, weight = np.polynomial.hermite_e.hermegauss(40)
+    weight /= weight.sum()
+    for b in (-0.4, 0.0, 0.25):
+        v = _bent(torch.tensor(u[:, None]), torch.full((40, 1), b, dtype=torch.float64)).numpy()
+        mean, variance = weight @ v, weight @ v**2
+        assert mean.item() == pytest.approx(0.0, abs=1e-9)
+        assert variance.item() == pytest.approx(1.0)
+        assert (weight @ v**3).item() == pytest.approx(6 * b - 4 * b**3)
 
 
 def test_a_constant_temperature_replaces_the_calibrated_ones(fitted):

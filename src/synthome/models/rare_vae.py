@@ -14,11 +14,13 @@ class effects, measured as the squares of the class means minus their sampling v
 of modules is the number of principal axes that held-out patients show too. A synthetic sample of
 class y with covariates drawn within its class:
 
-    z ~ Normal(m_y, T_y² S_y)               aggregated posterior of class y                    (6)
+    u ~ Normal(0, S_y),   z = m_y + T_y s_y (a v + b (v² - 1)),   v = u / s_y                  (6)
     x ~ Normal(V c + W z, diag(sigma_y²)),  then back to log expression                        (7)
 
 m_y is the mean of m(x, c) over the training rows of class y; S_y is their covariance, shrunk
-towards the one pooled over classes times the spread of the class, plus the mean of s². With v_yg
+towards the one pooled over classes times the spread of the class, plus the mean of s²: the
+aggregated posterior of class y, with standard deviations s_y. b bends it to the skewness of the
+training rows (many mild patients, a few severe ones), a² = 1 - 2 b² keeps its variance. With v_yg
 the variance of gene g in class y (shrunk as S_y is), the noise is what eqs. 2 and 6 leave of it.
 Latents and noise of a class then grow alike until its total variance is that of held-out patients:
 
@@ -69,6 +71,8 @@ MAX_MODULES = 15
 FEWEST = 4  # modules that any cohort may have
 ROWS_PER_MODULE = 20
 REPRODUCED = 0.65  # share of an axis' variance that held-out rows must show
+SKEWNESS_ROWS = 10.0  # weight of no skewness
+MOST_BEND = 0.4
 SCALE_ROWS = 2.0  # weight of "as wide as the others" for the spread of a class
 INNER_FOLDS = 5
 TEMPERATURES = (0.5, 2.0)  # limits of T_y
@@ -367,7 +371,7 @@ class RareVAEGenerator:
 
     @torch.no_grad()
     def _aggregate(self, x: Tensor, c: Tensor) -> None:
-        """m_y and S_y of eq. 6."""
+        """Fit m_y, S_y and b of eq. 6."""
         qz = self.network.encode(x, c)
         means, scales = qz.loc[0], qz.scale[0]  # (n_obs, n_latent)
         classes = range(len(self.conditions.classes))
@@ -385,6 +389,7 @@ class RareVAEGenerator:
             shrunk = weight * squares / max(free, 1) + (1.0 - weight) * scale * pooled
             covariance.append(shrunk + within_row)
         self.latent_loc, self.latent_covariance = loc, torch.stack(covariance)
+        self.latent_bend = torch.stack([_bend(centred[class_of == y]) for y in classes])
 
     @torch.no_grad()
     def _calibrate(self, x: Tensor, c: Tensor, held_out: np.ndarray) -> None:
@@ -430,7 +435,11 @@ class RareVAEGenerator:
                 rng.standard_normal((n_obs, self.latent_loc.shape[1]), dtype=np.float32)
             )
             spread = torch.tensor(hot, dtype=torch.float32)[class_of, None]
-            z = self.latent_loc[class_of] + spread * torch.einsum("nij,nj->ni", root[class_of], e)
+            u = torch.einsum("nij,nj->ni", root[class_of], e)
+            std = self.latent_covariance.diagonal(dim1=1, dim2=2).sqrt()[class_of]
+            z = self.latent_loc[class_of] + spread * std * _bent(
+                u / std, self.latent_bend[class_of]
+            )
             noise = torch.tensor(rng.standard_normal((n_obs, self.like.n_vars), dtype=np.float32))
             x = self.network.decode(z[None], c)[0] + noise * self.sigma[class_of]
         result = as_synthetic(self.scaler.invert(x.numpy()), wanted, self.like)
@@ -443,6 +452,7 @@ class RareVAEGenerator:
         latent = {
             "loc": self.latent_loc.numpy(),
             "covariance": self.latent_covariance.numpy(),
+            "bend": self.latent_bend.numpy(),
             "sigma": self.sigma.numpy(),
         }
         arrays = arrays_of(network=self.network, scaler=self.scaler.state(), latent=latent)
@@ -461,6 +471,7 @@ class RareVAEGenerator:
         latent = tensors_of(arrays, "latent")
         result.latent_loc = torch.tensor(latent["loc"])
         result.latent_covariance = torch.tensor(latent["covariance"])
+        result.latent_bend = torch.tensor(latent["bend"])
         result.sigma = torch.tensor(latent["sigma"])
         result.temperatures = facts["temperatures"]
         weights = {k: torch.tensor(v) for k, v in tensors_of(arrays, "network").items()}
@@ -548,6 +559,25 @@ def _scale(squares: float, free: int) -> float:
     Seven controls of a disease with a broad spectrum can be ten times tighter than its patients.
     """
     return (squares + SCALE_ROWS) / (free + SCALE_ROWS)
+
+
+def _bend(centred: Float[Tensor, "n_rows n_latent"]) -> Float[Tensor, " n_latent"]:
+    """Find b of eq. 6 from the skewness of the latents of a class, shrunk towards none.
+
+    a u + b (u² - 1) with a² + 2 b² = 1 has mean 0, variance 1 and skewness 6 b - 4 b³.
+    """
+    n = len(centred)
+    std = centred.square().mean(dim=0).sqrt().clamp_min(1e-6)
+    skewness = centred.pow(3).mean(dim=0) / std.pow(3) * n / (n + SKEWNESS_ROWS)
+    grid = np.linspace(-MOST_BEND, MOST_BEND, 401)
+    return _tensor(np.interp(skewness.numpy(), 6.0 * grid - 4.0 * grid**3, grid))
+
+
+def _bent(
+    u: Float[Tensor, "n_obs n_latent"], b: Float[Tensor, "n_obs n_latent"]
+) -> Float[Tensor, "n_obs n_latent"]:
+    """Standard normal values with the skewness of ``b``."""
+    return (1.0 - 2.0 * b.square()).sqrt() * u + b * (u.square() - 1.0)
 
 
 def _tensor(array: np.ndarray) -> Tensor:
