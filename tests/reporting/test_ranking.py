@@ -10,6 +10,7 @@ from synthome.reporting.ranking import (
     read_board,
     safe_and_best,
     strongest_attack,
+    unfaithful,
 )
 
 AUC, BA, LEAK = "utility/tstr_auc", "utility/tstr_balanced_accuracy", "privacy/worst_auc"
@@ -20,6 +21,12 @@ def board():
     return make_board()
 
 
+def faithful(scores):
+    """As a generator that has not collapsed would have it."""
+    scores["fidelity/std_slope"]["value"] = 1.0
+    scores["fidelity/coexpression_r"]["value"] = 0.7
+
+
 def said(board, **how):
     return " ".join(answer(board, **how))
 
@@ -27,10 +34,39 @@ def said(board, **how):
 def test_the_best_is_the_most_useful_within_the_limit(board):
     """SMOTE learns best (0.96), and hands out its patients."""
     assert safe_and_best(board) == "rare_vae"
+    faithful(board["gan"])
     board["rare_vae"][LEAK]["value"] = 0.66
     assert safe_and_best(board) == "gan"
     board["gan"][LEAK]["value"] = 0.70
     assert safe_and_best(board) is None
+
+
+def test_a_collapsed_generator_is_never_the_best(board):
+    """The GAN here is within the limit, with half the spread and less structure than noise."""
+    board["rare_vae"][LEAK]["value"] = 0.66
+    board["gan"][AUC]["value"] = 0.99
+    assert safe_and_best(board) is None
+    text = said(board)
+    assert "there is none whose patients are faithful (gan: spread 0.45 where 1 is right, " in text
+    assert "noise at 0.68" in text
+    assert "The faithful one that leaks least is rare_vae" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("fidelity/std_slope", 0.79, True),
+        ("fidelity/std_slope", 1.21, True),
+        ("fidelity/std_slope", 0.85, False),
+        ("fidelity/coexpression_r", 0.67, True),
+        ("fidelity/coexpression_r", 0.68, False),
+        ("fidelity/coexpression_r", None, False),
+    ],
+)
+def test_faults_are_found_on_both_sides_of_a_slope_and_below_noise(board, key, value, found):
+    board["rare_vae"][key]["value"] = value
+    read = read_board(board)
+    assert bool(unfaithful(read["rare_vae"], read)) is found
 
 
 def test_the_limit_is_included_and_yardsticks_are_no_candidates(board):
@@ -57,6 +93,7 @@ def test_without_a_row_of_noise_the_lowest_floor_beside_the_scores_counts(board)
 
 
 def test_of_equally_useful_ones_the_one_that_leaks_less_wins_then_the_name(board):
+    faithful(board["gan"])
     board["gan"][AUC]["value"] = board["rare_vae"][AUC]["value"]
     assert safe_and_best(board) == "gan"
     board["gan"][LEAK]["value"] = board["rare_vae"][LEAK]["value"]
@@ -76,6 +113,7 @@ def test_another_pair_of_scores_can_decide(board):
 
 
 def test_rows_stand_safe_first_then_the_others_then_the_yardsticks(board):
+    faithful(board["gan"])
     assert order(read_board(board)) == [
         "rare_vae",
         "gan",
@@ -119,6 +157,7 @@ def test_rivals_and_noise_within_the_interval_are_told(board):
     text = said(board)
     assert "not told apart" not in text
     assert "Noise without structure lies within the interval of its utility (0.93)" in text
+    faithful(board["gan"])
     board["gan"][AUC]["value"] = 0.92
     assert "not told apart from it, is gan." in said(board)
     board["independent_noise"][AUC]["value"] = 0.94

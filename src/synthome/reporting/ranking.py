@@ -1,9 +1,11 @@
 """Which generator is best among those that protect their patients, and what else must be said.
 
-The rule is one line, ``safe_and_best``: of the generators whose strongest attack is within
-``privacy_limit``, the one from whose rows a classifier learns most. The limit is on the value of
-the attack and not on its interval, whose upper end no cohort of forty patients could bring below
-0.65; where the interval reaches beyond the limit, the answer says so.
+The rule is ``safe_and_best``: of the generators whose strongest attack is within ``privacy_limit``
+and whose patients are faithful (``unfaithful`` finds no fault), the one from whose rows a
+classifier learns most. Without the second condition a collapsed generator could win: a single
+patient of each group teaches a classifier well enough. The limit is on the value of the attack and
+not on its interval, whose upper end no cohort of forty patients could bring below 0.65; where the
+interval reaches beyond the limit, the answer says so.
 """
 
 import math
@@ -21,6 +23,11 @@ MARGIN = 0.05
 # With few non-members an attack AUC has a standard deviation of 0.05 to 0.08: this is two of them.
 FLOOR_OF_LIMIT = 0.65
 LENIENT = 0.70  # a limit above this lets pass what the verdict of a report calls a leak
+SLOPES = {  # what is near enough to 1 for a faithful generator, and what it is called
+    "fidelity/std_slope": (0.2, "spread"),
+    "biology/lfc_slope": (0.25, "size of the differences between the groups"),
+}
+STRUCTURE = "fidelity/coexpression_r"  # a faithful generator has as much as noise, or more
 TINY = 1e-9
 Board = Mapping[str, Mapping[str, Score]]
 
@@ -40,7 +47,7 @@ def privacy_limit(summaries: Summaries, attack: str = ATTACK) -> float:
 
 
 def safe_and_best(summaries: Summaries, utility: str = UTILITY, attack: str = ATTACK) -> str | None:
-    """Name the most useful generator within the privacy limit; None if none is within it.
+    """Name the most useful faithful generator within the privacy limit; None if there is none.
 
     The yardsticks (real, independent noise, copies) are no candidates, and neither is a generator
     that lacks one of the two scores. Of equally useful ones, the one that leaks less; then by name.
@@ -48,6 +55,22 @@ def safe_and_best(summaries: Summaries, utility: str = UTILITY, attack: str = AT
     board = read_board(summaries)
     safe = _within(board, _limit(board, attack), utility, attack)
     return safe[0] if safe else None
+
+
+def unfaithful(scores: Mapping[str, Score], board: Board) -> list[str]:
+    """What is wrong with the patients of a generator, in words; nothing that was not measured."""
+    faults = [
+        f"{words} {format_number(scores[key].value)} where 1 is right"
+        for key, (reach, words) in SLOPES.items()
+        if key in scores and scores[key].measured and abs(scores[key].value - 1.0) > reach + TINY
+    ]
+    own, noise = scores.get(STRUCTURE), board.get(NOISE, {}).get(STRUCTURE)
+    if own is not None and noise is not None and badness(own) > badness(noise) + TINY:
+        faults.append(
+            f"genes move together as in patients at r = {format_number(own.value)}, noise at "
+            f"{format_number(noise.value)}"
+        )
+    return faults
 
 
 def order(board: Board) -> list[str]:
@@ -143,7 +166,10 @@ def _within(board: Board, limit: float, utility: str, attack: str) -> list[str]:
     safe = [
         name
         for name, (useful, leak) in pairs.items()
-        if useful.measured and leak.measured and leak.value <= limit + TINY
+        if useful.measured
+        and leak.measured
+        and leak.value <= limit + TINY
+        and not unfaithful(board[name], board)
     ]
     return sorted(safe, key=lambda n: (badness(pairs[n][0]), pairs[n][1].value, n))
 
@@ -155,9 +181,9 @@ def _best(board: Board, name: str, limit: float) -> str:
     beside = f"; real patients give {format_number(mark)}" if math.isfinite(mark) else ""
     which = strongest_attack(board[name])
     return (
-        f"The best generator within the privacy limit is {name}: a classifier that learned "
-        f"from its patients alone reaches AUC {useful.text} on real ones{beside}. The strongest "
-        f"attack{f' ({which})' if which else ''} reaches AUC {leak.text}, with a limit of "
+        f"The best faithful generator within the privacy limit is {name}: a classifier that "
+        f"learned from its patients alone reaches AUC {useful.text} on real ones{beside}. The "
+        f"strongest attack{f' ({which})' if which else ''} reaches AUC {leak.text}, with a limit of "
         f"{format_number(limit)}."
     )
 
@@ -173,6 +199,21 @@ def _none(board: Board, limit: float) -> str:
         return "No generator can be recommended: none has scores of both utility and privacy."
     least = min(known, key=lambda name: (pairs[name][1].value, name))
     useful, leak = pairs[least]
+    private = [name for name in known if pairs[name][1].value <= limit + TINY]
+    if private:
+        why = "; ".join(f"{name}: {', '.join(unfaithful(board[name], board))}" for name in private)
+        faithful = [name for name in known if not unfaithful(board[name], board)]
+        nearest = min(faithful, key=lambda name: (pairs[name][1].value, name), default=None)
+        beside = (
+            ""
+            if nearest is None
+            else f" The faithful one that leaks least is {nearest}, with an attack AUC of "
+            f"{pairs[nearest][1].text} and AUC {pairs[nearest][0].text} in learning from it."
+        )
+        return (
+            f"No generator can be recommended: within the privacy limit of {format_number(limit)} "
+            f"there is none whose patients are faithful ({why}).{beside}"
+        )
     return (
         f"No generator can be recommended: none of the {len(known)} that were scored is within the "
         f"privacy limit of {format_number(limit)}. The one that leaks least is {least}, "
