@@ -183,8 +183,8 @@ def _best(board: Board, name: str, limit: float) -> str:
     return (
         f"The best faithful generator within the privacy limit is {name}: a classifier that "
         f"learned from its patients alone reaches AUC {useful.text} on real ones{beside}. The "
-        f"strongest attack{f' ({which})' if which else ''} reaches AUC {leak.text}, with a limit of "
-        f"{format_number(limit)}."
+        f"strongest attack{f' ({which})' if which else ''} reaches AUC {leak.text}, with a limit "
+        f"of {format_number(limit)}."
     )
 
 
