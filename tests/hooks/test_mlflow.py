@@ -311,7 +311,7 @@ def test_mlflow_sends_no_telemetry(monkeypatch):
     import synthome.tracking.store  # noqa: F401
 
     monkeypatch.setattr(utils, "_IS_IN_CI_ENV_OR_TESTING", False)
-    monkeypatch.delenv("DO_NOT_TRACK")
+    monkeypatch.delenv("DO_NOT_TRACK", raising=False)
     assert utils.is_telemetry_disabled()
 
 
