@@ -9,7 +9,8 @@ import pytest
 from synthome.errors import InputError, NotApplicable
 from synthome.evaluation import board as board_module
 from synthome.evaluation.board import run_board
-from synthome.evaluation.config import BoardConfig, EvaluationConfig
+from synthome.evaluation.board_config import BoardConfig
+from synthome.evaluation.config import EvaluationConfig
 from synthome.evaluation.protocol import cross_validate
 from synthome.models.registry import Architecture
 from synthome.preprocessing.transform import TransformConfig

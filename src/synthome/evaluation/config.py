@@ -1,11 +1,10 @@
 """Choices of the evaluation; imports nothing heavy, since pipelines read it at start-up."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt
 
-from synthome.config import Config, Names
-from synthome.models.registry import Architecture
+from synthome.config import Config
 
 
 class EvaluationConfig(Config):
@@ -30,35 +29,3 @@ class EvaluationConfig(Config):
     def rows(self, n_train: int) -> int:
         """Number of synthetic rows to score."""
         return self.n_synthetic or max(1000, 10 * n_train)
-
-
-class BoardConfig(Config):
-    """Which generators are compared, and by whom.
-
-    ``chosen`` names some of ``generators``, joined by ``+``; none are all. ``scheduler`` is the
-    address of a Dask scheduler, such as ``tcp://host:8786``; without it, processes of this machine
-    do the work, as many as ``evaluation.n_jobs`` says.
-    """
-
-    generators: dict[str, Architecture]
-    chosen: Names = ()
-    scheduler: str | None = None
-
-    @model_validator(mode="after")
-    def _generators_exist(self) -> Self:
-        unknown = [name for name in self.chosen if name not in self.generators]
-        if unknown:
-            raise ValueError(
-                f"there is no generator {unknown[0]!r}; there are: {', '.join(self.generators)}"
-            )
-        if "real" in self.generators:
-            raise ValueError("'real' stands for real patients; call the generator something else")
-        for architecture in self.generators.values():
-            architecture.checked()
-        return self
-
-    @property
-    def compared(self) -> dict[str, Architecture]:
-        """The chosen generators by name, in the order of the file."""
-        names = [name for name in self.generators if not self.chosen or name in self.chosen]
-        return {name: self.generators[name] for name in names}

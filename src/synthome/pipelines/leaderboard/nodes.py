@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from synthome.evaluation.config import BoardConfig, EvaluationConfig
+from synthome.evaluation.board_config import BoardConfig
+from synthome.evaluation.config import EvaluationConfig
 from synthome.preprocessing.transform import TransformConfig
 
 Summaries = dict[str, Any]
