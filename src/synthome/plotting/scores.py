@@ -25,6 +25,7 @@ UNITS = (  # by the end of the key: short name, unit and range
     ("_accuracy", "accuracy", "share correct, 0 to 1"),
     ("_r2", "R²", "R², at most 1"),
     ("_slope", "slope", "ratio"),
+    ("_ratio", "ratio", "ratio"),
     ("diversity", "ratio", "ratio"),
     ("density", "ratio", "ratio"),
     ("beyond_range", "ratio", "ratio"),
