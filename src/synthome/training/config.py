@@ -19,13 +19,16 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 class TrainingConfig(Config):
     """How a model is fitted.
 
-    ``patience`` counts epochs without a better validation loss. ``threads`` is fixed, and not the
-    number of cores, because it changes the last bits of a result.
+    ``patience`` counts epochs without a better validation loss. ``steps_per_epoch`` makes an epoch
+    that many minibatches, however many rows there are, so that patience, warm-up and the number of
+    epochs mean the same on few rows as on many; null is one pass over the rows. ``threads`` is
+    fixed, and not the number of cores, because it changes the last bits of a result.
     """
 
     learning_rate: PositiveFloat = 1e-3
     max_epochs: PositiveInt = 400
     batch_size: PositiveInt = 64
+    steps_per_epoch: PositiveInt | None = None
     weight_decay: NonNegativeFloat = 0.0
     max_grad_norm: PositiveFloat | None = None
     kl_warmup_epochs: NonNegativeInt = 0

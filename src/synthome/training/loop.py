@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from synthome.csr import CSRRows
 from synthome.errors import InputError
 from synthome.progress import Progress, progress
 from synthome.rng import seeded
@@ -22,6 +23,7 @@ from synthome.training.config import TrainingConfig
 from synthome.training.device import autocast, cpu_threads, memory_kept, pick_device
 
 Epoch = dict[str, float]
+Rows = Tensor | CSRRows  # whose first axis is n_obs
 
 
 class Trainable(Protocol):
@@ -65,11 +67,11 @@ class Diverged(RuntimeError):
 
 def fit(
     model: nn.Module,
-    data: Sequence[Tensor],
+    data: Sequence[Rows],
     config: TrainingConfig,
     *,
     seed: int,
-    validation: Sequence[Tensor] | None = None,
+    validation: Sequence[Rows] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     checkpoint: Path | None = None,
     description: str = "training",
@@ -82,7 +84,7 @@ def fit(
         A module that is ``Trainable``, and maybe ``Adversarial``; it ends on the CPU, in eval mode,
         with its best weights.
     data, validation
-        Tensors whose first axis is n_obs; a minibatch takes the same rows of each. With
+        Tensors, or sparse rows, whose first axis is n_obs; a minibatch takes the same rows of each. With
         ``validation``, the best epoch is the one with the lowest validation loss, measured with
         the same noise in every epoch; without, it is the last.
     seed
@@ -138,8 +140,8 @@ class _Run:
     def __init__(
         self,
         model: nn.Module,
-        rows: list[Tensor],
-        held_out: list[Tensor] | None,
+        rows: list[Rows],
+        held_out: list[Rows] | None,
         config: TrainingConfig,
         seed: int,
         name: str = "",
@@ -203,13 +205,14 @@ class _Run:
 
     def _train(self, kl_weight: float) -> dict[str, float]:
         self.model.train()
-        n_obs = len(self.rows[0])
         totals: dict[str, Tensor] = {}
+        seen = 0
         for minibatch in self._minibatches():
             _accumulate(totals, self._step(minibatch, kl_weight), len(minibatch[0]))
-        return {name: value.item() / n_obs for name, value in totals.items()}
+            seen += len(minibatch[0])
+        return {name: value.item() / seen for name, value in totals.items()}
 
-    def _step(self, minibatch: list[Tensor], kl_weight: float) -> dict[str, Tensor]:
+    def _step(self, minibatch: list[Any], kl_weight: float) -> dict[str, Tensor]:
         if self.adversarial is not None:
             return self.adversarial.step(*minibatch, update=self._update)
         with autocast(self.device, self.config.precision):
@@ -226,27 +229,33 @@ class _Run:
             nn.utils.clip_grad_norm_(player.parameters(), self.config.max_grad_norm)
         optimizer.step()
 
-    def _minibatches(self) -> Iterator[list[Tensor]]:
-        """The training rows in a new order; as they stand when one minibatch holds them all."""
-        n_obs = len(self.rows[0])
+    def _minibatches(self) -> Iterator[list[Any]]:
+        """The training rows in a new order; as they stand when one minibatch holds them all.
+
+        With ``steps_per_epoch``, as many minibatches as it says: passes over the rows, each in an
+        order of its own, and a part of a pass at the end.
+        """
+        n_obs, n_steps = len(self.rows[0]), self.config.steps_per_epoch
         if n_obs <= self.config.batch_size:
-            yield self.rows
+            for _ in range(n_steps or 1):
+                yield self.rows
             return
-        order = torch.randperm(n_obs, device=self.device)
-        for index in minibatches(order, self.config.batch_size):
-            yield [tensor[index] for tensor in self.rows]
+        n_rows = n_obs if n_steps is None else n_steps * self.config.batch_size
+        passes = [torch.randperm(n_obs, device=self.device) for _ in range(-(-n_rows // n_obs))]
+        for index in minibatches(torch.cat(passes)[:n_rows], self.config.batch_size):
+            yield [rows[index] for rows in self.rows]
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
         self.model.eval()
-        held_out = cast(list[Tensor], self.held_out)
+        held_out = cast(list[Rows], self.held_out)
         totals: dict[str, Tensor] = {}
         with seeded(self.seed):  # the same noise in every epoch: differences are the model's
             in_order = torch.arange(len(held_out[0]), device=self.device)
             for index in in_order.split(self.config.batch_size):
                 with autocast(self.device, self.config.precision):
                     terms = cast(Trainable, self.model).loss(
-                        *(tensor[index] for tensor in held_out), kl_weight=1.0
+                        *(cast(Tensor, rows[index]) for rows in held_out), kl_weight=1.0
                     )
                 _accumulate(totals, terms, len(index))
         return {name: value.item() / len(held_out[0]) for name, value in totals.items()}
@@ -264,7 +273,7 @@ class _Run:
 
     def _fingerprint(self) -> str:
         """Changes when the data, the settings, the seed or the shape of the model change."""
-        sums = [tensor.double().sum().item() for tensor in self.rows]
+        sums = [_values(rows).double().sum().item() for rows in self.rows]
         shapes = [tuple(p.shape) for p in self.model.parameters()]
         model = f"{type(self.model).__name__} {shapes}"
         return f"{self.config!r} {self.name} {sums} {[t.shape for t in self.rows]} {model}"
@@ -314,6 +323,10 @@ class _Run:
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"]:
             torch.cuda.set_rng_state_all([rng.cpu() for rng in state["cuda_rng"]])
+
+
+def _values(rows: Rows) -> Tensor:
+    return rows.values if isinstance(rows, CSRRows) else rows
 
 
 def minibatches(order: Tensor, batch_size: int) -> list[Tensor]:
