@@ -6,8 +6,9 @@
 ``obs[label_key]``         the class of a sample, under the user's own column name
 ``obs["split"]``           ``train`` or ``test``; ``obs["fold_r"]`` the test fold of repeat ``r``
 ``obs["library_size"]``    sum of the raw values of a sample over all genes of its source
+``obs["source_row"]``      row of a cell in its source, of which most genes stay on disk
 ``obs["synthetic"]``       True for a row that no patient gave
-``uns["synthome"]``        provenance: label_key, group_key, scale, source, sha256, seed, versions
+``uns["synthome"]``        provenance: label_key, group_key, batch_key, scale, source, sha256, seed
 =========================  ======================================================================
 """
 
@@ -25,8 +26,9 @@ COUNTS = "counts"
 SPLIT = "split"
 LIBRARY_SIZE = "library_size"
 SYNTHETIC = "synthetic"
+SOURCE_ROW = "source_row"
 FOLD_PREFIX = "fold_"
-RESERVED_OBS = re.compile(rf"^({SPLIT}|{LIBRARY_SIZE}|{SYNTHETIC}|{FOLD_PREFIX}\d+)$")
+RESERVED_OBS = re.compile(rf"^({SPLIT}|{LIBRARY_SIZE}|{SYNTHETIC}|{SOURCE_ROW}|{FOLD_PREFIX}\d+)$")
 
 Scale = Literal["counts", "linear", "log"]
 
@@ -69,6 +71,11 @@ def labels(adata: AnnData) -> np.ndarray:
 def group_key(adata: AnnData) -> str | None:
     """Name of the ``obs`` column whose equal values stay together (patient, donor), if any."""
     return str(provenance(adata).get("group_key", "")) or None
+
+
+def batch_key(adata: AnnData) -> str | None:
+    """Name of the ``obs`` column that holds the experimental batch, if any."""
+    return str(provenance(adata).get("batch_key", "")) or None
 
 
 def scale(adata: AnnData) -> Scale:
