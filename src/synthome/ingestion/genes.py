@@ -87,14 +87,12 @@ def merge_repeated(
     return np.ascontiguousarray((to_gene @ values.T).T), np.asarray(unique, dtype=object), first
 
 
-def tidy_genes(
-    values: Float[np.ndarray, "n_obs n_vars"], names: np.ndarray, scale: str, journal: Journal
-) -> tuple[Float[np.ndarray, "n_obs n_genes"], np.ndarray, np.ndarray, dict[str, Any]]:
-    """Versions off, symbols restored, repeated genes merged: each told in the journal.
+def tidy_names(names: np.ndarray, journal: Journal) -> tuple[np.ndarray, dict[str, Any]]:
+    """Versions off and symbols restored, each told in the journal.
 
     Returns
     -------
-    Values, names, position of the first column of each gene, and the part of the report.
+    The names, and the part of the report.
     """
     names, n_versions = without_versions(names)
     if n_versions:
@@ -117,25 +115,33 @@ def tidy_genes(
             f"original is not certain: {some(told, 6)}",
             warning=True,
         )
-    how: Literal["sum", "mean"] = "mean" if scale == "log" else "sum"
-    repeated = Counter(names)
-    n_repeated = sum(times > 1 for times in repeated.values())
-    values, names, first = merge_repeated(values, names, how)
+    return names, {"ensembl_versions": n_versions, **symbols}
+
+
+def tell_repeated(names: np.ndarray, how: str, scale: str, journal: Journal) -> dict[str, Any]:
+    """Tell how many genes have more than one column; the part of the report."""
+    n_repeated = sum(times > 1 for times in Counter(names).values())
     if n_repeated:
         verb = "averaged" if how == "mean" else "summed"
         journal.step(
             "repeated genes",
             f"{count(n_repeated, 'gene')} with more than one row {verb} ({scale} values)",
-            n_vars=len(names),
+            n_vars=len(set(names)),
         )
-    return (
-        values,
-        names,
-        first,
-        {
-            "ensembl_versions": n_versions,
-            "repeated_genes": n_repeated,
-            "merged_by": how if n_repeated else "",
-            **symbols,
-        },
-    )
+    return {"repeated_genes": n_repeated, "merged_by": how if n_repeated else ""}
+
+
+def tidy_genes(
+    values: Float[np.ndarray, "n_obs n_vars"], names: np.ndarray, scale: str, journal: Journal
+) -> tuple[Float[np.ndarray, "n_obs n_genes"], np.ndarray, np.ndarray, dict[str, Any]]:
+    """Versions off, symbols restored, repeated genes merged: each told in the journal.
+
+    Returns
+    -------
+    Values, names, position of the first column of each gene, and the part of the report.
+    """
+    names, symbols = tidy_names(names, journal)
+    how: Literal["sum", "mean"] = "mean" if scale == "log" else "sum"
+    repeated = tell_repeated(names, how, scale, journal)
+    values, names, first = merge_repeated(values, names, how)
+    return values, names, first, symbols | repeated

@@ -1,15 +1,20 @@
 """Which samples take part: the rows asked for, with a label, in classes that are large enough."""
 
 import re
+from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from synthome.anndata_schema import RESERVED_OBS
+from synthome.config import Config
 from synthome.errors import InputError
 from synthome.ingestion.config import IngestionConfig
 from synthome.ingestion.journal import Journal, count, some
 from synthome.ingestion.sheet import as_text, is_missing, nearest_first
+
+T = TypeVar("T", bound=Config)
 
 TRUE = frozenset({"true", "t", "yes", "y", "1", "1.0"})
 FALSE = frozenset({"false", "f", "no", "n", "0", "0.0"})
@@ -17,13 +22,15 @@ MANY_CLASSES = 20
 PERSON = re.compile(r"patient|donor|subject|individual|participant|person|twin|family|case_?id")
 
 
-def require_column(obs: pd.DataFrame, name: str, role: str) -> pd.Series:
+def require_column(
+    obs: pd.DataFrame, name: str, role: str, sheet: str = "The sample sheet"
+) -> pd.Series:
     """The column ``name``; without it an error that lists those that exist, nearest first."""
     if name in obs.columns:
         return obs[name]
     listed = some(nearest_first(name, list(obs.columns)), 20) or "no columns at all"
     raise InputError(
-        f"The sample sheet has no column {name!r} to use as {role}. It has: {listed}. Name one "
+        f"{sheet} has no column {name!r} to use as {role}. It has: {listed}. Name one "
         f"with --params={role}=COLUMN."
     )
 
@@ -55,6 +62,14 @@ def rename_columns(obs: pd.DataFrame, journal: Journal) -> tuple[pd.DataFrame, d
             + some(pairs, 6),
         )
     return obs.rename(columns=renamed), renamed
+
+
+def follow_renaming(config: T, renamed: Mapping[str, str], *roles: str) -> T:
+    """``config`` with the new names of the columns that it names as ``roles``."""
+    named = {role: getattr(config, role) for role in roles}
+    return config.model_copy(
+        update={role: renamed.get(name, name) for role, name in named.items() if name is not None}
+    )
 
 
 def truth_values(column: pd.Series, name: str) -> np.ndarray:
@@ -195,7 +210,9 @@ def check_groups(obs: pd.DataFrame, group: str, journal: Journal) -> pd.Series:
     return groups
 
 
-def hint_at_groups(obs: pd.DataFrame, journal: Journal) -> None:
+def hint_at_groups(
+    obs: pd.DataFrame, journal: Journal, role: str = "group", row: str = "sample"
+) -> None:
     """Warn when persons seem to repeat and no group keeps their samples together."""
     for name in map(str, obs.columns):
         if not PERSON.search(name.lower()):
@@ -203,10 +220,10 @@ def hint_at_groups(obs: pd.DataFrame, journal: Journal) -> None:
         sizes = as_text(obs[name]).value_counts()
         if 2 < len(sizes) < 0.95 * len(obs) and sizes.iloc[0] > 1:
             journal.step(
-                "group",
-                f"column {name!r} has {len(sizes):,} different values in {len(obs):,} samples: if "
-                "samples of one person must not be in training and in test, say "
-                f"--params=group={name}",
+                role,
+                f"column {name!r} has {len(sizes):,} different values in {len(obs):,} {row}s: if "
+                f"{row}s of one person must not be in training and in test, say "
+                f"--params={role}={name}",
                 warning=True,
             )
             return

@@ -21,6 +21,7 @@ from synthome.ingestion.samples import (
     check_classes,
     check_groups,
     choose_samples,
+    follow_renaming,
     hint_at_groups,
     rename_columns,
     require_column,
@@ -76,13 +77,7 @@ def _validate(raw: AnnData, config: IngestionConfig, journal: Journal) -> tuple[
         )
 
     obs, renamed = rename_columns(raw.obs, journal)
-    config = config.model_copy(
-        update={
-            role: renamed.get(str(name), name)
-            for role in ("label", "group", "where")
-            if (name := getattr(config, role)) is not None
-        }
-    )
+    config = follow_renaming(config, renamed, "label", "group", "where")
     label = _label(config, given, obs)
     group = config.group or str(given.get("group_key", "")) or None
     _refuse_repeated_ids(obs)

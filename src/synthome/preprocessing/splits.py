@@ -43,10 +43,14 @@ class SplitConfig(Config):
 
     With ``train_size``, each repeat trains on about so many samples, drawn at random in the
     proportions of the classes, and tests on all others: what few patients would have given.
+
+    With ``n_tested_folds``, only so many of the folds are tested, and the rows of the others are in
+    every training part: one fold is enough where there are many thousands of cells.
     """
 
     n_splits: int = Field(default=5, ge=2)
     n_repeats: PositiveInt = 1
+    n_tested_folds: PositiveInt | None = None
     train_size: PositiveInt | None = None
     seed: NonNegativeInt = 0
 
@@ -76,6 +80,7 @@ def assign_folds(adata: AnnData, config: SplitConfig) -> AnnData:
         rng = generator(config.seed, "folds", repeat)
         if config.train_size is None:
             deal = _best_deal(sizes, strata, n_splits, rng)
+            deal[deal >= (config.n_tested_folds or n_splits)] = NEVER_TESTED
         else:
             deal = _one_training_part(sizes, strata, config.train_size, rng)
         result.obs[f"{FOLD_PREFIX}{repeat}"] = deal[group_of_row]
