@@ -21,7 +21,7 @@ from synthome.samplers.controls import Copies, IndependentNoise, ShuffledGenes
 
 pytestmark = pytest.mark.usefixtures("small_forests")
 
-CONFIG = EvaluationConfig(n_synthetic=120, n_coexpression_genes=30, n_de_genes=10, n_draws=2)
+CONFIG = EvaluationConfig(n_synthetic=120, n_coexpression_genes=30, n_de_genes=10, n_draws=1)
 TRANSFORM = TransformConfig(n_top_genes=50)
 
 

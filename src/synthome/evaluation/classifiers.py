@@ -115,12 +115,7 @@ def _newton(
     x = np.column_stack([z, np.ones(len(z))])
     penalty = np.append(np.ones(z.shape[1]), 0.0)
     weights = np.zeros(x.shape[1])
-
-    def loss(w: Float[np.ndarray, " r_plus_1"]) -> float:
-        f = x @ w
-        return float(C * (np.logaddexp(0.0, f) - target * f).sum() + 0.5 * (penalty * w) @ w)
-
-    now = loss(weights)
+    now = _penalised(weights, x, target, penalty, C)
     for _ in range(200):
         p = expit(x @ weights)
         gradient = C * (x.T @ (p - target)) + penalty * weights
@@ -128,12 +123,27 @@ def _newton(
             break
         hessian = C * (x.T * (p * (1.0 - p))) @ x + np.diag(penalty + 1e-12)
         step, size = np.linalg.solve(hessian, gradient), 1.0
-        while (then := loss(weights - size * step)) > now - 1e-4 * size * (gradient @ step):
+        enough = 1e-4 * (gradient @ step)  # of a decrease, for a whole step
+        while (then := _penalised(weights - size * step, x, target, penalty, C)) > (
+            now - size * enough
+        ):
             size /= 2.0
             if size < 1e-8:
                 return weights  # no step helps: rounding error
         weights, now = weights - size * step, then
     return weights
+
+
+def _penalised(
+    w: Float[np.ndarray, " r_plus_1"],
+    x: Float[np.ndarray, "n r_plus_1"],
+    target: Float[np.ndarray, " n"],
+    penalty: Float[np.ndarray, " r_plus_1"],
+    C: float,
+) -> float:
+    """What ``_newton`` minimises."""
+    f = x @ w
+    return float(C * (np.logaddexp(0.0, f) - target * f).sum() + 0.5 * (penalty * w) @ w)
 
 
 def standardised_logistic(x: Float[np.ndarray, "n p"], y: np.ndarray, C: float = 1.0) -> Logistic:
