@@ -73,7 +73,7 @@ class CellSource:
             places["X"] = Place(in_memory(adata.X), adata.var)
         if adata.raw is not None:
             places["raw/X"] = Place(in_memory(adata.raw.X), adata.raw.var)
-        uns = {k: v for k, v in adata.uns.items() if k == "truth"}
+        uns: dict[str, Any] = {k: v for k, v in adata.uns.items() if k == "truth"}
         return cls(adata.obs, places, uns | {UNS: {"source": "cells"} | provenance(adata)})
 
     @classmethod
@@ -104,7 +104,7 @@ class CellSource:
                 f"{path} is not a readable AnnData file: {reason}. It was probably cut short while "
                 "copied, or is no AnnData; copy or write it again."
             ) from error
-        facts = {k: str(given[k]) for k in KEPT_FACTS if k in given}
+        facts: dict[str, Any] = {k: str(given[k]) for k in KEPT_FACTS if k in given}
         facts |= {"source": path.stem, "files": files, "sha256": digest_of(files)}
         return cls(obs, places, {UNS: facts})
 

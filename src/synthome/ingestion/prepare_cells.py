@@ -6,6 +6,7 @@ from anndata import AnnData
 
 from synthome.ingestion.cell_source import CellSource
 from synthome.ingestion.cells import CellsConfig, as_validated, validate_cells
+from synthome.ingestion.gene_sets import match_genes
 from synthome.preprocessing.gene_selection import SelectionConfig, select_genes
 from synthome.preprocessing.splits import SplitConfig, assign_folds
 
@@ -26,7 +27,7 @@ def prepare_cells(
     cells_config, split_config, selection_config
         The choices of each step; by default one of five folds is tested, and 3,000 genes are kept.
     gene_sets
-        Names of genes to keep, as the source writes them or in another case.
+        Genes to keep, as lists write them; see ``ingestion.gene_sets.match_genes``.
 
     Returns
     -------
@@ -35,6 +36,7 @@ def prepare_cells(
     source = CellSource.of(source) if isinstance(source, AnnData) else source
     cohort, _ = validate_cells(source, cells_config)
     folds = assign_folds(cohort, split_config or SplitConfig(n_tested_folds=1))
+    matched, _ = match_genes(gene_sets or {}, cohort.var)
     return select_genes(
-        as_validated(source, cohort), folds, selection_config or SelectionConfig(), gene_sets
+        as_validated(source, cohort), folds, selection_config or SelectionConfig(), matched
     )

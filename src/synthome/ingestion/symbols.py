@@ -30,6 +30,10 @@ _SERIAL = re.compile(r"[34]\d{4}")  # days since 1899-12-30: 1982 to 2036
 _MAYBE = re.compile(r"\d[-. /+]|[-. /+]\d")  # every damaged name has this, few sound ones do
 _RIKEN = re.compile(r"\d(?:\.\d+)?[eE]\+\d{1,3}")
 
+_NEW = {"SEPT": "SEPTIN", "MARCH": "MARCHF", "MARC": "MTARC"}
+_FORMER = {new: former for former, new in _NEW.items()}
+_RENAMED = re.compile(rf"({'|'.join([*_NEW, *_FORMER])})(\d{{1,2}})", re.I)
+
 _OTHERS = {
     (SEPTIN, 13): ["SEPTIN7P2"],
     (SEPTIN, 15): ["SELENOF"],  # formerly SEP15
@@ -80,6 +84,15 @@ def originals(month: int, number: int) -> list[str]:
     if month == MARCH and 1 <= number <= 11:
         return [f"MARCHF{number}"]
     return []
+
+
+def other_name(symbol: str) -> str | None:
+    """The former symbol of a gene that was renamed for spreadsheets, or the new one of a former."""
+    found = _RENAMED.fullmatch(symbol)
+    if not found:
+        return None
+    family = found[1].upper()
+    return f"{_NEW.get(family) or _FORMER[family]}{found[2]}"
 
 
 def find_damaged(names: Sequence[str]) -> list[Damaged]:
