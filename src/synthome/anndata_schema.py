@@ -18,6 +18,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from jaxtyping import Float
+from scipy import sparse
 
 from synthome.errors import InputError
 
@@ -93,6 +95,12 @@ def folds_to_test(adata: AnnData, repeat: int) -> list[int]:
     """Numbers of the test folds of a repeat; rows of fold -1 are in no test part."""
     found = adata.obs[f"{FOLD_PREFIX}{repeat}"].unique()
     return sorted(int(fold) for fold in found if fold >= 0)
+
+
+def expression(adata: AnnData) -> Float[np.ndarray, "n_obs n_vars"]:
+    """``X`` dense and in double precision, also where it is stored sparse, as that of cells is."""
+    x = adata.X
+    return np.asarray(x.toarray() if sparse.issparse(x) else x, dtype=np.float64)
 
 
 def absent() -> AnnData:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from jaxtyping import Int
+from scipy import sparse
 
 from synthome.anndata_schema import FOLD_PREFIX, fold_columns, folds_to_test, label_key
 from synthome.errors import InputError
@@ -73,7 +74,8 @@ class PreparedFold:
     Attributes
     ----------
     train, variable
-        Log expression of the training rows: all kept genes, and the variable ones alone.
+        Log expression of the training rows: all kept genes, and the variable ones alone, which
+        are dense also where the others are not.
     """
 
     repeat: int
@@ -105,7 +107,7 @@ class PreparedFold:
             fold=fold,
             seed=config.seed,
             train=train,
-            variable=train[:, genes].copy(),
+            variable=_dense(train[:, genes]),
             real=RealFold.of(Arm.of(train, genes), Arm.of(test, genes), rng, config),
             planted=_planted(adata, genes),
         )
@@ -203,6 +205,14 @@ def score_real(fold: PreparedFold, config: EvaluationConfig) -> Scored:
     """The same of real rows in the place of synthetic ones: the ceiling."""
     scores = score_ceiling(fold.real, fold.stream("score"), config)
     return scores | _truth(fold, fold.real.train), attack_ceiling(fold.real, fold.stream("halves"))
+
+
+def _dense(adata: AnnData) -> AnnData:
+    """A copy with dense log expression, as most generators read it."""
+    result = adata.copy()
+    if sparse.issparse(result.X):
+        result.X = result.X.toarray()
+    return result
 
 
 def _truth(fold: PreparedFold, arm: Arm) -> dict[str, float]:

@@ -145,8 +145,8 @@ def match_genes(
         name = lost[0] if lost else next(iter(sets))
         raise InputError(
             f"None of the {count(len(sets[name]), 'gene')} of {name!r} ({some(sets[name])}) is "
-            f"among the {len(var):,} genes of the cells ({some(var.index)}). Use a list of the same "
-            "species and the same kind of names, or give the cells a column with symbols in var."
+            f"among the {len(var):,} genes of the cells ({some(var.index)}). Use a list of the "
+            "same species and kind of names, or give the cells a column with symbols in var."
         )
     return matched, report | _told(journal.entries)
 

@@ -33,6 +33,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from synthome.anndata_schema import expression as expression_of
 from synthome.anndata_schema import labels as labels_of
 from synthome.config import Config
 from synthome.models.persistence import (
@@ -148,7 +149,7 @@ class GANGenerator:
     ) -> Self:
         """Fit to ``X`` of ``train``: log expression, (n_obs, n_vars)."""
         self.like, self.train_labels = like_training(train), labels_of(train)
-        expression = np.asarray(train.X, dtype=np.float64)
+        expression = expression_of(train)
         self.scaler = MinMaxScaler.fit(expression)
         self.classes = NearestClass.fit(expression, self.train_labels)
         with seeded(self.seed):

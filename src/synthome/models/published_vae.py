@@ -32,6 +32,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from synthome.anndata_schema import expression as expression_of
 from synthome.anndata_schema import labels as labels_of
 from synthome.config import Config
 from synthome.models.persistence import (
@@ -127,7 +128,7 @@ class PublishedVAEGenerator:
     ) -> Self:
         """Fit to ``X`` of ``train``: log expression, (n_obs, n_vars)."""
         self.like, self.train_labels = like_training(train), labels_of(train)
-        expression = np.asarray(train.X, dtype=np.float64)
+        expression = expression_of(train)
         self.scaler = MinMaxScaler.fit(expression)
         scaled = torch.tensor(self.scaler.transform(expression).astype(np.float32))
         order = generator(self.seed, "validation").permutation(train.n_obs)

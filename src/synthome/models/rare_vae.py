@@ -53,6 +53,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from synthome.anndata_schema import expression as expression_of
 from synthome.anndata_schema import labels as labels_of
 from synthome.config import Config, Names
 from synthome.generator import as_synthetic, class_labels
@@ -302,7 +303,7 @@ class RareVAEGenerator:
         """
         self.like, self.train_labels = like_training(train), labels_of(train)
         self.conditions = Conditions.fit(train, self.config.covariates)
-        expression = np.asarray(train.X, dtype=np.float64)
+        expression = expression_of(train)
         self.scaler = Standardiser.fit(expression)
         x = self.scaler.transform(expression)
         c = self.conditions.encode(self.train_labels, train.obs).astype(np.float64)

@@ -35,6 +35,7 @@ from jaxtyping import Float
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from synthome.anndata_schema import expression as expression_of
 from synthome.anndata_schema import labels as labels_of
 from synthome.config import Config
 from synthome.generator import as_synthetic, class_labels
@@ -192,7 +193,7 @@ class WGANGPGenerator:
     ) -> Self:
         """Fit to ``X`` of ``train``: log expression, (n_obs, n_vars), with labels in ``obs``."""
         self.like, self.train_labels = like_training(train), labels_of(train)
-        expression = np.asarray(train.X, dtype=np.float64)
+        expression = expression_of(train)
         self.scaler = Standardiser.fit(expression)
         with seeded(self.seed):
             self.network = WGANGP(train.n_vars, len(np.unique(self.train_labels)), self.config)

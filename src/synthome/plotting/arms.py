@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from anndata import AnnData
-from scipy import sparse
 
-from synthome.anndata_schema import SPLIT, labels
+from synthome.anndata_schema import SPLIT, expression, labels
 from synthome.errors import InputError
 
 
@@ -58,19 +57,14 @@ def read_arms(real: AnnData, synthetic: AnnData) -> Arms:
             f"each, but there are {len(genes)} shared genes, {(~is_test).sum()} real training "
             f"rows and {synthetic.n_obs} synthetic rows."
         )
-    x = _dense(real[:, genes])
+    x = expression(real[:, genes])
     real_labels = labels(real)
     return Arms(
         genes=genes.to_numpy(dtype=str),
         train=x[~is_test],
         test=x[is_test],
-        synthetic=_dense(synthetic[:, genes]),
+        synthetic=expression(synthetic[:, genes]),
         train_labels=real_labels[~is_test],
         test_labels=real_labels[is_test],
         synthetic_labels=labels(synthetic),
     )
-
-
-def _dense(adata: AnnData) -> np.ndarray:
-    x = adata.X
-    return np.asarray(x.toarray() if sparse.issparse(x) else x, dtype=np.float64)

@@ -14,6 +14,9 @@ least two; edgeR takes the smallest class up to 10, and 70 % of what exceeds it.
 gene without variance in the training rows is dropped. Variable genes are those with the largest
 plain variance of x, as in the reference protocol (top 2,000 by variance of log1p CPM).
 
+Counts of cells are sparse, and stay so: eq. 1 maps 0 to 0. A CSR matrix of counts gives a CSR
+matrix of log expression (float32, computed in double precision); dense counts give dense float64.
+
 The floor f of eq. 2 is 0 unless the training rows hold negative values, as background-subtracted
 microarrays do: these are noise around zero, and f is their median size (110 on the leukaemia arrays
 of Golub et al. 1999, for which 100 is the customary threshold). Values below f come back as f.
@@ -25,13 +28,14 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from scipy import sparse
 
 from synthome import anndata_schema as schema
 from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, UNS, Scale
@@ -41,15 +45,22 @@ from synthome.preprocessing.library_size import LibrarySizes
 from synthome.preprocessing.splits import is_known
 
 LINEAR = "linear"
-NAME = {"counts": "log1p CPM", "linear": "log1p", "log": "log, as given"}
+NAME = {"linear": "log1p", "log": "log, as given"}
+PER = {1e6: "CPM", 1e4: "CP10k"}
 GENE_COLUMNS = ["highly_variable", "mean", "std", "min", "max"]
 FORMAT = "synthome.ExpressionTransform/1"
 
 logger = logging.getLogger(__name__)
 
 
+Values: TypeAlias = np.ndarray | sparse.csr_matrix
+
+
 class TransformConfig(Config):
-    """Choices of gene selection. ``min_expression`` is in CPM, or in the unit of linear values."""
+    """Choices of gene selection.
+
+    ``min_expression`` is in counts per ``target_sum``, or in the unit of linear values.
+    """
 
     target_sum: PositiveFloat = 1e6
     min_expression: NonNegativeFloat = 1.0
@@ -81,7 +92,9 @@ class ExpressionTransform:
         scale = schema.scale(train)
         values = _values(train, scale)
         library_size = _library_size(train, values) if scale == "counts" else None
-        floor = _noise_floor(values) if scale == "linear" else 0.0
+        floor = (
+            _noise_floor(values) if isinstance(values, np.ndarray) and scale == "linear" else 0.0
+        )
         x = _log_expression(values, scale, config.target_sum, library_size, floor)
         min_samples = 0 if scale == "log" else _min_samples(train, config.min_fraction)
         kept = _expressed(x, config.min_expression, floor, min_samples)
@@ -112,9 +125,10 @@ class ExpressionTransform:
     def apply(self, adata: AnnData, missing: Literal["error", "restrict"] = "error") -> AnnData:
         """Log expression of any rows: a new AnnData with the kept genes, in the fitted order.
 
-        ``X`` is x of eqs. 1-3, float64; ``layers["counts"]`` or ``layers["linear"]`` keeps the
-        values as given, ``obs["library_size"]`` their sum over all genes of the input (counts), and
-        ``var`` the training moments. Applied to its own result it changes nothing.
+        ``X`` is x of eqs. 1-3, float64, or CSR of float32 where the counts are CSR;
+        ``layers["counts"]`` or ``layers["linear"]`` keeps the values as given,
+        ``obs["library_size"]`` their sum over all genes of the input (counts), and ``var`` the
+        training moments. Applied to its own result it changes nothing.
 
         Parameters
         ----------
@@ -143,18 +157,22 @@ class ExpressionTransform:
                 "cohort with the gene names used in training."
             )
         shared = self.var_names[there]
-        result = adata[:, shared].copy()
-        values = _values(result, scale)
-        library_size = None
-        if scale == "counts":
-            library_size = _library_size(adata, _values(adata, scale))
+        everything = _values(adata, scale)
+        library_size = _library_size(adata, everything) if scale == "counts" else None
+        if isinstance(everything, np.ndarray):
+            result = adata[:, shared].copy()
+            values: Values = _values(result, scale)
+        else:
+            result, values = _of_counts(adata, shared, everything)
+        if library_size is not None:
             result.obs[LIBRARY_SIZE] = library_size
         if scale != "log":
             result.layers[COUNTS if scale == "counts" else LINEAR] = values
-        result.X = _log_expression(values, scale, self.config.target_sum, library_size, self.floor)
+        x = _log_expression(values, scale, self.config.target_sum, library_size, self.floor)
+        result.X = x if isinstance(x, np.ndarray) else x.astype(np.float32)
         for column in self.genes:
             result.var[column] = self.genes.loc[shared, column]
-        result.uns[UNS] = schema.provenance(result) | {"expression": NAME[scale]}
+        result.uns[UNS] = schema.provenance(result) | {"expression": self._name()}
         return result
 
     def invert(
@@ -277,6 +295,13 @@ class ExpressionTransform:
             library_sizes=library_sizes,
         )
 
+    def _name(self) -> str:
+        """What the log expression is called."""
+        if self.scale != "counts":
+            return NAME[self.scale]
+        target = self.config.target_sum
+        return f"log1p {PER.get(target, f'counts per {target:,.0f}')}"
+
     def _bounds(self) -> tuple[float, float]:
         """Smallest and largest x that some sample can have."""
         if self.scale == "counts":
@@ -284,20 +309,31 @@ class ExpressionTransform:
         return (math.log1p(self.floor) if self.scale == "linear" else -math.inf), math.inf
 
 
-def _values(adata: AnnData, scale: Scale) -> Float[np.ndarray, "n_obs n_vars"]:
-    """Values as given, float64, before or after ``apply``."""
+def _values(adata: AnnData, scale: Scale) -> Values:
+    """Values as given, float64, before or after ``apply``; sparse counts as they are."""
     layers = {"counts": COUNTS, "linear": LINEAR}
     values = adata.layers.get(layers.get(scale, ""), adata.X)
-    dense = values.toarray() if hasattr(values, "toarray") else values
-    return np.asarray(dense, dtype=np.float64)
+    if not sparse.issparse(values):
+        return np.asarray(values, dtype=np.float64)
+    return sparse.csr_matrix(values) if scale == "counts" else values.toarray().astype(np.float64)
 
 
-def _library_size(
-    adata: AnnData, counts: Float[np.ndarray, "n_obs n_vars"]
-) -> Float[np.ndarray, " n_obs"]:
+def _of_counts(
+    adata: AnnData, genes: pd.Index, counts: sparse.csr_matrix
+) -> tuple[AnnData, sparse.csr_matrix]:
+    """Some genes of ``adata`` without any values yet, and their counts; nothing is copied twice."""
+    if not genes.equals(adata.var_names):
+        counts = counts[:, adata.var_names.get_indexer(genes)]
+    var, uns = adata.var.loc[genes].copy(), dict(adata.uns)
+    return AnnData(obs=adata.obs.copy(), var=var, uns=uns, obsm=dict(adata.obsm)), counts
+
+
+def _library_size(adata: AnnData, counts: Values) -> Float[np.ndarray, " n_obs"]:
     """Total counts of each row over all genes of its source, also when genes were taken away."""
-    known = LIBRARY_SIZE in adata.obs
-    total = adata.obs[LIBRARY_SIZE].to_numpy(np.float64) if known else counts.sum(axis=1)
+    if LIBRARY_SIZE in adata.obs:
+        total = adata.obs[LIBRARY_SIZE].to_numpy(np.float64)
+    else:
+        total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     if not (total > 0).all():
         raise InputError(
             f"Sample {adata.obs_names[~(total > 0)][0]!r} has no counts at all. Leave it out with "
@@ -321,13 +357,18 @@ def _noise_floor(values: Float[np.ndarray, "n_obs n_vars"]) -> float:
 
 
 def _log_expression(
-    values: Float[np.ndarray, "n_obs n_vars"],
+    values: Values,
     scale: Scale,
     target_sum: float,
     library_size: Float[np.ndarray, " n_obs"] | None,
     floor: float,
-) -> Float[np.ndarray, "n_obs n_vars"]:
-    """Eqs. 1-3."""
+) -> Values:
+    """Eqs. 1-3, float64."""
+    if isinstance(values, sparse.csr_matrix):
+        assert library_size is not None  # only counts are left sparse
+        each = np.repeat(target_sum / library_size, np.diff(values.indptr))
+        x = np.log1p(values.data * each)
+        return sparse.csr_matrix((x, values.indices, values.indptr), shape=values.shape)
     if scale == "log":
         return values.copy()
     if library_size is None:
@@ -344,9 +385,14 @@ def _min_samples(train: AnnData, min_fraction: float) -> int:
 
 
 def _expressed(
-    x: Float[np.ndarray, "n_obs n_vars"], min_expression: float, floor: float, min_samples: int
+    x: Values, min_expression: float, floor: float, min_samples: int
 ) -> Bool[np.ndarray, " n_vars"]:
     """Genes that vary and are expressed in enough rows."""
+    if isinstance(x, sparse.csr_matrix):
+        least, most = _extremes(x)
+        high = (x.data >= math.log1p(min_expression)) & (x.data > 0)
+        n_high = np.bincount(x.indices[high], minlength=x.shape[1])
+        return (most > least) & (n_high >= min_samples)
     varies = x.max(axis=0) > x.min(axis=0)
     if not min_samples:
         return varies
@@ -354,20 +400,44 @@ def _expressed(
     return varies & (expressed.sum(axis=0) >= min_samples)
 
 
-def _moments(
-    x: Float[np.ndarray, "n_obs n_vars"], var_names: pd.Index, n_top_genes: int
-) -> pd.DataFrame:
+def _moments(x: Values, var_names: pd.Index, n_top_genes: int) -> pd.DataFrame:
     """One row per gene: is it among the most variable, and its moments."""
-    std = x.std(axis=0)
+    if isinstance(x, sparse.csr_matrix):
+        mean, std = _mean_and_std(x)
+        least, most = _extremes(x)
+    else:
+        mean, std, least, most = x.mean(axis=0), x.std(axis=0), x.min(axis=0), x.max(axis=0)
     highly_variable = np.zeros(len(std), dtype=bool)
     highly_variable[np.argsort(-std, kind="stable")[:n_top_genes]] = True
     return pd.DataFrame(
         {
             "highly_variable": highly_variable,
-            "mean": x.mean(axis=0),
+            "mean": mean,
             "std": std,
-            "min": x.min(axis=0),
-            "max": x.max(axis=0),
+            "min": least,
+            "max": most,
         },
         index=var_names,
     )
+
+
+def _mean_and_std(
+    x: sparse.csr_matrix,
+) -> tuple[Float[np.ndarray, " n_vars"], Float[np.ndarray, " n_vars"]]:
+    """Mean and standard deviation (ddof 0) of each gene, zeros included, in two passes."""
+    n_obs, n_vars = x.shape
+    mean = np.bincount(x.indices, x.data, minlength=n_vars) / n_obs
+    squares = np.bincount(x.indices, (x.data - mean[x.indices]) ** 2, minlength=n_vars)
+    n_zeros = n_obs - np.bincount(x.indices, minlength=n_vars)
+    return mean, np.sqrt((squares + n_zeros * mean**2) / n_obs)
+
+
+def _extremes(
+    x: sparse.csr_matrix,
+) -> tuple[Float[np.ndarray, " n_vars"], Float[np.ndarray, " n_vars"]]:
+    """Smallest and largest value of each gene, zeros included; no value is negative."""
+    least, most = np.full(x.shape[1], np.inf), np.zeros(x.shape[1])
+    np.minimum.at(least, x.indices, x.data)
+    np.maximum.at(most, x.indices, x.data)
+    least[np.bincount(x.indices, minlength=x.shape[1]) < x.shape[0]] = 0.0
+    return least, most

@@ -17,8 +17,8 @@ from typing import Self
 import numpy as np
 from anndata import AnnData
 from jaxtyping import Float, Int
-from scipy import sparse
 
+from synthome.anndata_schema import expression
 from synthome.anndata_schema import labels as labels_of
 from synthome.errors import InputError
 from synthome.generator import as_synthetic, class_labels
@@ -116,8 +116,7 @@ def _read(train: AnnData) -> tuple[Float[np.ndarray, "n_obs n_vars"], np.ndarray
     """Values (float64) and labels of the training rows."""
     if train.n_obs == 0:
         raise InputError("A generator needs training rows, but the training part is empty.")
-    x = train.X.toarray() if sparse.issparse(train.X) else train.X
-    return np.asarray(x, dtype=np.float64), labels_of(train)
+    return expression(train), labels_of(train)
 
 
 def _template(train: AnnData) -> AnnData:
