@@ -22,9 +22,11 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def run(project: Path, pipeline: str, env: str = "test", **params: Any) -> Path:
-    """Run one pipeline in process; return the project's folder."""
+def run(
+    project: Path, pipeline: str, env: str = "test", only: dict[str, Any] | None = None, **params: Any
+) -> Path:
+    """Run one pipeline in process (``only`` some nodes); return the project's folder."""
     bootstrap_project(project)
     with KedroSession.create(project, env=env, runtime_params=params) as session:
-        session.run(pipeline_names=[pipeline])
+        session.run(pipeline_names=[pipeline], **(only or {}))
     return project

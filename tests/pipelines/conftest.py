@@ -6,11 +6,15 @@ import pytest
 from project_copy import copy_project, run
 
 
+N_TREES = 4  # enough to see that wiring is right
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
     """A project in which rare_vae ran once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SYNTHOME_TRACKING", "off")
+        patch.setattr("synthome.evaluation.classifiers.N_TREES", N_TREES)
         return run(copy_project(tmp_path_factory.mktemp("finished")), "rare_vae")
 
 
@@ -18,4 +22,5 @@ def finished(tmp_path_factory) -> Path:
 def project(tmp_path, monkeypatch) -> Path:
     """A project in which nothing ran yet."""
     monkeypatch.setenv("SYNTHOME_TRACKING", "off")
+    monkeypatch.setattr("synthome.evaluation.classifiers.N_TREES", N_TREES)
     return copy_project(tmp_path)
