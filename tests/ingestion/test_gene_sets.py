@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ingestion.folders import real_cohort
 
 from synthome.errors import InputError
-from synthome.ingestion.gene_sets import match_genes, read_aliases, read_gene_sets
+from synthome.ingestion.gene_sets import choose_roles, match_genes, read_aliases, read_gene_sets
 
 GMT = "DOWN\tmade up\tSTMN2\tUNC13A\tSTMN2\nUP\t\tFKBP5\tDDIT4\tTLR2\t\n"
 TESTS = pd.DataFrame(
@@ -138,9 +138,29 @@ def test_under_half_is_a_warning_and_none_at_all_an_error():
         match_genes({"mine": ["B", "C"]}, var("A"))
     with pytest.raises(InputError, match="None of the 1 gene of 'mine'"):
         match_genes({"mine": ["B"], "other": ["A"]}, var("A"), needed=["mine"])
-    with pytest.raises(InputError, match="no gene set 'down'. The list has: mine"):
-        match_genes({"mine": ["A"]}, var("A"), needed=["down"])
     assert match_genes({}, var("A"))[0] == {}
+
+
+LISTS = ["ALS_DOWN_41", "HD_UP", "HD_UP_2"]
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "roles"),
+    [
+        (["my_down", "my_up"], (None, None), {"down": "my_down", "up": "my_up"}),
+        (LISTS, (None, None), {"down": "ALS_DOWN_41"}),
+        (LISTS, (None, "HD_UP"), {"down": "ALS_DOWN_41", "up": "HD_UP"}),
+        (["supper", "group"], (None, None), {}),
+        (["one"], ("one", "one"), {"down": "one", "up": "one"}),
+    ],
+)
+def test_a_set_is_turned_up_or_down_as_the_person_or_its_name_says(names, asked, roles):
+    assert choose_roles(names, *asked) == roles
+
+
+def test_a_set_to_turn_that_does_not_exist_lists_those_that_do():
+    with pytest.raises(InputError, match="no gene set 'dwn' to turn down. The list has: a, b"):
+        choose_roles(["a", "b"], "dwn")
 
 
 def test_aliases_are_a_table_of_two_columns(tmp_path):

@@ -158,6 +158,44 @@ def test_genes_of_a_set_are_kept_when_enough_training_cells_have_them():
     assert list(selected.uns["gene_sets"]["mine"]) == [dull]
 
 
+def test_only_the_genes_of_sets_with_a_role_are_kept_when_there_are_roles():
+    raw, split = cells()
+    ranks = select_genes(CellSource.of(raw), split, SelectionConfig(n_top_genes=None)).var
+    dull = ranks["highly_variable_rank"].sort_values().index[-2:]
+    sets = {"a": [dull[0]], "b": [dull[1]]}
+    config = SelectionConfig(n_top_genes=3)
+    selected = select_genes(CellSource.of(raw), split, config, sets, {"up": "a"})
+    assert dull[0] in selected.var_names
+    assert dull[1] not in selected.var_names
+    facts = selected.uns["synthome"]
+    assert (facts["up_set"], facts["down_set"]) == ("a", "")
+
+
+def test_a_set_with_a_role_must_be_seen_in_training_cells():
+    raw, split = cells()
+    raw = changed(raw, slice(None), 5, 0)
+    with pytest.raises(InputError, match="None of the genes of 'a' is seen in 3 of the"):
+        select_genes(CellSource.of(raw), split, SelectionConfig(), {"a": ["G005"]}, {"down": "a"})
+
+
+@given(seed=st.integers(0, 50), n_top=st.sampled_from([15, 30, None]))
+@settings(deadline=None, max_examples=8)
+def test_without_sets_two_disjoint_ones_are_drawn_of_the_moderate_chosen_genes(seed, n_top):
+    raw, split = cells()
+    config = SelectionConfig(n_top_genes=n_top, n_random_down=20, n_random_up=40, seed=seed)
+    selected = select_genes(CellSource.of(raw), split, config)
+    assert selected.var["highly_variable"].all()  # none is added for them
+    down, up = (set(selected.uns["gene_sets"][f"random_{role}"]) for role in ("down", "up"))
+    assert not down & up
+    n_train = (split.obs["split"] == "train").sum()
+    share = selected.var["n_train_cells"] / n_train
+    moderate = share.between(*gene_selection.MODERATE)
+    assert moderate[[*down, *up]].all()
+    assert len(down | up) == moderate.sum() // 2
+    again = select_genes(CellSource.of(raw), split, config)
+    assert set(again.uns["gene_sets"]["random_up"]) == up
+
+
 def test_a_difference_between_batches_alone_does_not_make_a_gene_variable():
     raw, split = cells(n_obs=400, batches=2)
     plate = np.zeros(raw.n_obs, dtype=int)

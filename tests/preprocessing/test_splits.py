@@ -1,4 +1,5 @@
 import logging
+import time
 from itertools import product
 
 import numpy as np
@@ -272,3 +273,26 @@ def test_a_few_shot_split_that_leaves_nothing_to_test_is_refused(train_size, mes
     data = cohort(np.repeat(["a", "b", "c"], [60, 37, 3]))
     with pytest.raises(InputError, match=message):
         assign_folds(data, SplitConfig(train_size=train_size))
+
+
+def test_one_tested_fold_leaves_the_others_to_every_training_part():
+    data = cohort(np.repeat(["a", "b"], [60, 40]), [f"p{i // 4}" for i in range(100)])
+    every, one = (assign_folds(data, SplitConfig(n_tested_folds=n)) for n in (None, 1))
+    assert folds_to_test(one, 0) == [0]
+    assert (one.obs["split"] == every.obs["split"]).all()  # the same held-out part
+    assert (one.obs["fold_0"] == every.obs["fold_0"].where(every.obs["fold_0"] == 0, -1)).all()
+    assert (one.obs.groupby("patient")["fold_0"].nunique() == 1).all()
+    two = assign_folds(data, SplitConfig(n_tested_folds=2, n_repeats=2))
+    assert folds_to_test(two, 1) == [0, 1]
+    more = assign_folds(data, SplitConfig(n_tested_folds=9))
+    pd.testing.assert_frame_equal(more.obs, every.obs)
+
+
+def test_a_hundred_thousand_cells_are_dealt_in_seconds():
+    """One group a cell; the deal itself is a loop, and takes a second or two."""
+    labels = np.random.default_rng(0).choice(["a", "b", "c"], 114_600, p=[0.9, 0.09, 0.01])
+    start = time.process_time()
+    split = assign_folds(cohort(labels), SplitConfig())
+    assert time.process_time() - start < 20
+    counts = table(split)
+    assert (counts.max() - counts.min() <= 1).all()

@@ -42,6 +42,7 @@ HEADERS = frozenset((*GENE_COLUMNS, *ID_COLUMNS))
 SIGNIFICANT = 0.05
 MOST_TESTED = 100  # genes of each direction that a table of tests gives
 ENOUGH = 0.5  # share of a set that should be found
+WORD = r"(?<![a-z]){}(?![a-z])"
 SEPARATED = re.compile(r"[\t,;|]")
 
 
@@ -79,11 +80,41 @@ def read_gene_sets(path: str | Path, most: int = MOST_TESTED) -> GeneSets:
             sets = {_stem(path): [line.strip() for line in lines if not _is_header(line)]}
         else:
             sets = _from_table(read_table(path, text=True).frame, path, most)
-    sets = {name: list(dict.fromkeys(g for g in genes if g)) for name, genes in sets.items()}
-    sets = {name: genes for name, genes in sets.items() if genes}
+    sets = {
+        name.replace("/", "_"): list(dict.fromkeys(filter(None, genes)))  # h5ad has no / in names
+        for name, genes in sets.items()
+        if any(genes)
+    }
     if not sets:
         raise InputError(f"{path} holds no genes. Give one symbol a line, a GMT file or a table.")
     return sets
+
+
+def choose_roles(
+    sets: Iterable[str], down: str | None = None, up: str | None = None
+) -> dict[str, str]:
+    """Which set is turned down and which up: as the person says, else the only one named so.
+
+    Returns
+    -------
+    ``{"down": name, "up": name}``, without a role for which there is no set or more than one.
+
+    Raises
+    ------
+    InputError
+        If a set that the person names does not exist.
+    """
+    names, roles = list(sets), {}
+    for role, asked in (("down", down), ("up", up)):
+        fit = [name for name in names if re.search(WORD.format(role), name, re.I)]
+        if asked is not None and asked not in names:
+            raise InputError(
+                f"There is no gene set {asked!r} to turn {role}. The list has: "
+                f"{some(names, 20) or 'none'}. Name one with --params={role}=SET."
+            )
+        if asked is not None or len(fit) == 1:
+            roles[role] = asked or fit[0]
+    return roles
 
 
 def match_genes(
@@ -104,7 +135,7 @@ def match_genes(
     aliases
         Another name of a gene to the one that is in use.
     needed
-        Sets without which the analysis has no meaning.
+        Names of sets without which the analysis has no meaning.
 
     Returns
     -------
@@ -114,13 +145,8 @@ def match_genes(
     Raises
     ------
     InputError
-        If a needed set does not exist or has no gene in the cohort, or if no set has any.
+        If a needed set has no gene in the cohort, or if no set has any.
     """
-    missing = [name for name in needed if name not in sets]
-    if missing:
-        raise InputError(
-            f"There is no gene set {missing[0]!r}. The list has: {some(sets, 20) or 'none'}."
-        )
     rules = _rules(var, aliases or {})
     matched: GeneSets = {}
     journal = Journal("gene sets")

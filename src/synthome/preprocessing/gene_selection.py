@@ -24,15 +24,18 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from jaxtyping import Bool, Float, Int
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from scipy import sparse
 
 from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, SOURCE_ROW, SPLIT, UNS, batch_key
 from synthome.config import Config
 from synthome.errors import InputError
+from synthome.generator import proportional
+from synthome.rng import generator
 
 MOST_DEPTHS = 1_000  # different library sizes of a batch that are told apart
 GENES_AT_A_TIME = 4_096
+MODERATE = (0.05, 0.6)  # share of the training cells that have a gene of a random set
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +51,23 @@ class SelectionConfig(Config):
         Training cells in which a gene must be seen.
     theta
         Inverse dispersion of eq. 2.
+    down, up
+        Names of the gene sets that are to be turned down and up; their genes are always kept. When
+        neither is known, those of all sets are.
+    n_random_down, n_random_up
+        Genes of the random sets that stand in where there are no gene sets at all.
+    seed
+        Of the random sets.
     """
 
     n_top_genes: PositiveInt | None = 3000
     min_cells: int = Field(default=3, ge=2)
     theta: PositiveFloat = 100.0
+    down: str | None = None
+    up: str | None = None
+    n_random_down: NonNegativeInt = 40
+    n_random_up: NonNegativeInt = 70
+    seed: NonNegativeInt = 0
 
 
 @runtime_checkable
@@ -79,6 +94,7 @@ def select_genes(
     split: AnnData,
     config: SelectionConfig,
     gene_sets: Mapping[str, Sequence[str]] | None = None,
+    roles: Mapping[str, str] | None = None,
 ) -> AnnData:
     """Choose genes on the training cells, and collect their counts in all cells.
 
@@ -93,19 +109,22 @@ def select_genes(
     config
         How many genes.
     gene_sets
-        Names of genes that are kept whenever enough training cells have them.
+        Names of genes by set. Without any, two random sets are drawn of the chosen genes that a
+        moderate share of the training cells has.
+    roles
+        Which set is ``down`` and which ``up``; see ``SelectionConfig``.
 
     Returns
     -------
     ``split`` with the chosen genes in the order of the source: ``layers["counts"]`` and ``X`` are
     one CSR matrix of float32; ``var`` tells ``highly_variable``, its rank (0 is the most variable),
     V_j and the number of training cells with the gene; ``uns["gene_sets"]`` the genes of each set
-    that are there.
+    that are there, and the provenance which set is ``down_set`` and ``up_set`` ("" for none).
 
     Raises
     ------
     InputError
-        If no gene is seen in enough training cells.
+        If no gene, or none of a set that has a role, is seen in enough training cells.
     """
     train = (split.obs[SPLIT] == "train").to_numpy()
     variance, n_cells = residual_variance(_Rows(source, split, train), split, train, config.theta)
@@ -120,8 +139,17 @@ def select_genes(
     rank[order] = np.arange(len(order))
     top = seen & (rank < (config.n_top_genes or len(rank)))
     sets = {name: split.var_names.isin(genes) for name, genes in (gene_sets or {}).items()}
-    in_sets = np.any([*sets.values(), np.zeros(len(seen), dtype=bool)], axis=0)
-    kept = top | (seen & in_sets)
+    roles = dict(roles or {})
+    if not sets:
+        sets, roles = _random_sets(top, n_cells / train.sum(), config)
+    wanted = [sets[name] for name in roles.values()] or list(sets.values())
+    kept = top | (seen & np.any([*wanted, np.zeros(len(seen), dtype=bool)], axis=0))
+    for name in roles.values():
+        if not (sets[name] & kept).any():
+            raise InputError(
+                f"None of the genes of {name!r} is seen in {config.min_cells} of the "
+                f"{train.sum():,} training cells. Give a list of genes that these cells express."
+            )
     logger.info(
         "Kept %s of %s genes: %s of %s that %s training cells have, %s more of gene sets.",
         f"{kept.sum():,}", f"{len(kept):,}", f"{top.sum():,}", f"{seen.sum():,}",
@@ -134,10 +162,31 @@ def select_genes(
         n_train_cells=n_cells[kept],
     )
     counts = _collect(_Rows(source, split), np.flatnonzero(kept))
-    in_data = {name: split.var_names[member & kept].to_numpy() for name, member in sets.items()}
-    uns = dict(split.uns) | ({"gene_sets": in_data} if in_data else {})
-    uns[UNS] = dict(split.uns[UNS]) | {"n_vars_source": int(source.n_vars)}
+    uns = dict(split.uns)
+    uns["gene_sets"] = {n: split.var_names[m & kept].to_numpy(dtype=str) for n, m in sets.items()}
+    facts = {f"{role}_set": roles.get(role, "") for role in ("down", "up")}
+    uns[UNS] = dict(split.uns[UNS]) | facts | {"n_vars_source": int(source.n_vars)}
     return AnnData(counts, obs=split.obs.copy(), var=var, layers={COUNTS: counts}, uns=uns)
+
+
+def _random_sets(
+    top: Bool[np.ndarray, " n_vars"], share: Float[np.ndarray, " n_vars"], config: SelectionConfig
+) -> tuple[dict[str, Bool[np.ndarray, " n_vars"]], dict[str, str]]:
+    """Two disjoint sets of genes that a moderate share of the cells has, and their roles.
+
+    Together they take at most half of these genes, so that others are left to compare with.
+    """
+    low, high = MODERATE
+    moderate = np.flatnonzero(top & (share >= low) & (share <= high))
+    wanted = np.array([config.n_random_down, config.n_random_up])
+    if wanted.sum() > len(moderate) // 2:
+        wanted = proportional(len(moderate) // 2, wanted)
+    drawn = generator(config.seed, "random gene sets").permutation(moderate)[: wanted.sum()]
+    parts = {"random_down": drawn[: wanted[0]], "random_up": drawn[wanted[0] :]}
+    sets = {
+        name: np.isin(np.arange(len(top)), genes) for name, genes in parts.items() if len(genes)
+    }
+    return sets, {name.removeprefix("random_"): name for name in sets}
 
 
 class _Rows:
