@@ -14,11 +14,14 @@ from synthome.pipelines import (
 )
 
 SYSTEMS = {"rare_vae": rare_vae}
+MODALITIES: tuple[ingestion.Modality, ...] = ("bulk", "single_cell")
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Each system runs from raw data to its report; the shared stages also run alone."""
-    shared = ingestion.create_pipeline() + preprocessing.create_pipeline()
+    read = {name: ingestion.create_pipeline(name) for name in MODALITIES}
+    made = {name: preprocessing.create_pipeline(name) for name in MODALITIES}
+    shared = read["bulk"] + made["bulk"]
     augment = {name: augmentation.create_pipeline(name) for name in SYSTEMS}
     evaluate = {name: evaluation.create_pipeline(name) for name in SYSTEMS}
     systems = {
@@ -28,8 +31,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         **systems,
         **{f"{name}_study": shared + study.create_pipeline(name) for name in SYSTEMS},
-        "ingestion": ingestion.create_pipeline(),
-        "preprocessing": preprocessing.create_pipeline(),
+        "ingestion": sum(read.values(), start=Pipeline([])),
+        "preprocessing": sum(made.values(), start=Pipeline([])),
         "augmentation": sum(augment.values(), start=Pipeline([])),
         "evaluation": sum(evaluate.values(), start=Pipeline([])),
         "leaderboard": shared.to_outputs("bulk.split_cohort") + leaderboard.create_pipeline(),

@@ -13,7 +13,7 @@ LAYERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("env", ["base", "cohort", "geo", "test"])
+@pytest.mark.parametrize("env", ["base", "cells", "cohort", "geo", "pbmc", "test"])
 def test_every_dataset_is_declared(env):
     """Nothing passes between nodes in memory, so a run can be taken up anywhere."""
     bootstrap_project(PROJECT)

@@ -6,6 +6,13 @@ imported whenever a catalog is read, so heavy libraries are imported when data a
 
 from synthome.datasets.adata import AnnDataDataset
 from synthome.datasets.base import AtomicDataset
+from synthome.datasets.cells import (
+    CellsFileDataset,
+    GeneAliasesDataset,
+    GeneSetsDataset,
+    PBMCDataset,
+    SimulatedCortexDataset,
+)
 from synthome.datasets.cohorts import (
     CohortFolderDataset,
     GEODataset,
@@ -21,14 +28,19 @@ from synthome.datasets.versions import prune_versions
 __all__ = [
     "AnnDataDataset",
     "AtomicDataset",
+    "CellsFileDataset",
     "CohortFolderDataset",
     "FigureDataset",
     "GEODataset",
+    "GeneAliasesDataset",
+    "GeneSetsDataset",
     "H5ADCohortDataset",
     "HTMLDataset",
     "JSONDataset",
+    "PBMCDataset",
     "PlaceDataset",
     "SimulatedCohortDataset",
+    "SimulatedCortexDataset",
     "StateDataset",
     "TableDataset",
     "prune_versions",

@@ -15,8 +15,8 @@ else:
     AnnData = Any
 
 
-class CohortDataset(AbstractDataset[Any, AnnData]):
-    """A source of a raw cohort: it can be read, never written."""
+class ReadOnly:
+    """What every source has in common: it can be read, never written."""
 
     def save(self, data: Any) -> NoReturn:  # noqa: ARG002
         """Refuse: raw data are not ours to change."""
@@ -24,6 +24,10 @@ class CohortDataset(AbstractDataset[Any, AnnData]):
 
     def _exists(self) -> bool:
         return True
+
+
+class CohortDataset(ReadOnly, AbstractDataset[Any, AnnData]):
+    """A source of a raw cohort."""
 
     def preview(self, nrows: int = 40) -> TablePreview:
         """Size and columns of the cohort."""
@@ -185,7 +189,7 @@ class GEODataset(CohortDataset):
 
     def _init_config(self) -> dict[str, Any]:
         """The catalog entry that makes this dataset."""
-        return {"type": _type_of(self), **self._describe(), **self._options}
+        return {"type": type_of(self), **self._describe(), **self._options}
 
 
 class SimulatedCohortDataset(CohortDataset):
@@ -220,10 +224,10 @@ class SimulatedCohortDataset(CohortDataset):
 
     def _init_config(self) -> dict[str, Any]:
         """The catalog entry that makes this dataset."""
-        return {"type": _type_of(self), **self._describe()}
+        return {"type": type_of(self), **self._describe()}
 
 
-def _type_of(dataset: CohortDataset) -> str:
+def type_of(dataset: AbstractDataset[Any, Any]) -> str:
     """What a catalog entry says as ``type``."""
     return f"{type(dataset).__module__}.{type(dataset).__name__}"
 

@@ -66,7 +66,9 @@ def summary_of(obs: "pd.DataFrame") -> list[list[Any]]:
     return rows
 
 
-def cohort_preview(n_obs: int, n_vars: int, holds: str, obs: "pd.DataFrame") -> TablePreview:
+def cohort_preview(
+    n_obs: int, n_vars: int, holds: str, obs: "pd.DataFrame", row: str = "sample"
+) -> TablePreview:
     """A cohort: its size, what it holds, then the columns of its sheet."""
-    size = [f"{n_obs:,} samples", f"{n_vars:,} genes" if n_vars else "", holds, ""]
+    size = [f"{n_obs:,} {row}s", f"{n_vars:,} genes" if n_vars else "", holds, ""]
     return table_preview(["column", "kind", "values", "missing"], [size, *summary_of(obs)])

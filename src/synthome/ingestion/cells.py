@@ -13,13 +13,11 @@ import pandas as pd
 from anndata import AnnData
 from anndata.utils import make_index_unique
 from jaxtyping import Bool, Float
-from pydantic import PositiveInt
 
 from synthome.anndata_schema import LIBRARY_SIZE, SOURCE_ROW, UNS
-from synthome.config import Config
 from synthome.errors import InputError
 from synthome.ingestion.cell_source import CellSource
-from synthome.ingestion.config import ColumnName
+from synthome.ingestion.config import CellsConfig
 from synthome.ingestion.count_values import find_counts
 from synthome.ingestion.genes import tell_repeated, tidy_names
 from synthome.ingestion.journal import Journal, count, some
@@ -37,43 +35,6 @@ SHEET = "obs"  # what messages call the table of cells
 UNKNOWN = "unknown"  # batch of a cell that has none
 
 Report = dict[str, Any]
-
-
-class CellsConfig(Config):
-    """Which column is what, where the counts are, and which cells are too poor to be kept.
-
-    Attributes
-    ----------
-    cell_type
-        Column with the type of each cell, the class that models and scores know. Without it, the
-        column that the source itself names (simulated cells do).
-    batch
-        Column with the experimental batch, a covariate of models.
-    donor
-        Column whose equal values stay on one side of every split.
-    where
-        Column of true and false: only the cells that are true are kept.
-    library_size
-        Column with the total counts of a cell over the whole transcriptome, where the file holds
-        a part of it; without it the sum over the genes of the file.
-    layer
-        ``X``, ``raw`` or the name of a layer; None looks in ``layers["counts"]``, ``X`` and
-        ``raw``, in this order.
-    min_counts
-        Cells with fewer counts over the genes of the file are left out.
-    min_cells_per_type
-        Types with fewer cells are left out, with a warning. Types between 3 and the number of
-        folds lower that number; below 3 there is no split, which is an error.
-    """
-
-    cell_type: ColumnName = None
-    batch: ColumnName = None
-    donor: ColumnName = None
-    where: ColumnName = None
-    library_size: ColumnName = None
-    layer: ColumnName = None
-    min_counts: PositiveInt = 1
-    min_cells_per_type: PositiveInt = 10
 
 
 def validate_cells(source: CellSource, config: CellsConfig) -> tuple[AnnData, Report]:

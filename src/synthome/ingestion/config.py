@@ -78,3 +78,40 @@ class IngestionConfig(Config):
     drop_constant_genes: bool = True
     min_shared_genes: PositiveInt = 20
     allow_duplicates: bool = False
+
+
+class CellsConfig(Config):
+    """Which column is what, where the counts are, and which cells are too poor to be kept.
+
+    Parameters
+    ----------
+    cell_type
+        Column with the type of each cell, the class that models and scores know. Without it, the
+        column that the source itself names (simulated cells do).
+    batch
+        Column with the experimental batch, a covariate of models.
+    donor
+        Column whose equal values stay on one side of every split.
+    where
+        Column of true and false: only the cells that are true are kept.
+    library_size
+        Column with the total counts of a cell over the whole transcriptome, where the file holds
+        a part of it; without it the sum over the genes of the file.
+    layer
+        ``X``, ``raw`` or the name of a layer; None looks in ``layers["counts"]``, ``X`` and
+        ``raw``, in this order.
+    min_counts
+        Cells with fewer counts over the genes of the file are left out.
+    min_cells_per_type
+        Types with fewer cells are left out, with a warning. Types between 3 and the number of
+        folds lower that number; below 3 there is no split, which is an error.
+    """
+
+    cell_type: ColumnName = None
+    batch: ColumnName = None
+    donor: ColumnName = None
+    where: ColumnName = None
+    library_size: ColumnName = None
+    layer: ColumnName = None
+    min_counts: PositiveInt = 1
+    min_cells_per_type: PositiveInt = 10

@@ -35,13 +35,19 @@ def describe_input(name: str, data: Any, path: str = "") -> Input | None:
 def _describe_anndata(name: str, adata: "AnnData", path: str) -> Input:
     facts = {key: str(value) for key, value in adata.uns.get("synthome", {}).items()}
     sha256 = facts.get("sha256") or anndata_sha256(adata)
-    profile: dict[str, Any] = {"n_obs": adata.n_obs, "n_vars": adata.n_vars, "sha256": sha256}
+    profile: dict[str, Any] = {"n_obs": adata.n_obs, "n_vars": _n_vars(adata), "sha256": sha256}
     label = facts.get("label_key", "")
     if label in adata.obs:
         profile["classes"] = adata.obs[label].astype(str).value_counts().sort_index().to_dict()
     profile |= {key: facts[key] for key in ("scale", "group_key") if facts.get(key)}
     source = facts.get("source") or path or name
     return Input(name, sha256[:DIGEST_LENGTH], source, _column_types(adata.obs), profile)
+
+
+def _n_vars(adata: Any) -> int:
+    """Genes; of a source of cells those of its largest matrix, for nothing was chosen yet."""
+    places = getattr(adata, "places", None)
+    return max(len(p.var) for p in places.values()) if places else int(adata.n_vars)
 
 
 def _describe_table(name: str, table: "pd.DataFrame", path: str) -> Input:

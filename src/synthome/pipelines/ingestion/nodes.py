@@ -1,11 +1,16 @@
 """Nodes of ingestion: raw values in, validated cohorts and a report out."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anndata import AnnData
 
 from synthome.anndata_schema import is_absent
-from synthome.ingestion.config import IngestionConfig
+from synthome.ingestion.config import CellsConfig, IngestionConfig
+
+if TYPE_CHECKING:
+    from synthome.ingestion.cell_source import CellSource
+else:
+    CellSource = Any
 
 Report = dict[str, Any]
 
@@ -15,6 +20,13 @@ def validate(raw: AnnData, config: IngestionConfig) -> tuple[AnnData, Report]:
     from synthome.ingestion.validate import validate_cohort
 
     return validate_cohort(raw, config)
+
+
+def validate_cells(raw: CellSource, config: CellsConfig) -> tuple[AnnData, Report]:
+    """Check the cells; return their sheet, without counts, and the report."""
+    from synthome.ingestion.cells import validate_cells
+
+    return validate_cells(raw, config)
 
 
 def validate_external(

@@ -1,16 +1,22 @@
 """raw_cohort -> cohort; raw_external -> external."""
 
+from collections.abc import Callable
+from typing import Any, Literal
+
 from kedro.pipeline import Node, Pipeline
 
-from synthome.pipelines.ingestion.nodes import validate, validate_external
+from synthome.pipelines.ingestion.nodes import validate, validate_cells, validate_external
+
+Modality = Literal["bulk", "single_cell"]
+VALIDATE: dict[str, Callable[..., Any]] = {"bulk": validate, "single_cell": validate_cells}
 
 
-def create_pipeline() -> Pipeline:
-    """Ingestion of a bulk cohort; the environment decides what the raw datasets read."""
+def create_pipeline(modality: Modality) -> Pipeline:
+    """Ingestion of one modality; the environment decides what the raw datasets read."""
     return Pipeline(
         [
             Node(
-                validate,
+                VALIDATE[modality],
                 ["raw_cohort", "params:ingestion"],
                 ["cohort", "validation_report"],
                 name="validate",
@@ -22,6 +28,6 @@ def create_pipeline() -> Pipeline:
                 name="validate_external",
             ),
         ],
-        namespace="bulk",
+        namespace=modality,
         tags="ingestion",
     )

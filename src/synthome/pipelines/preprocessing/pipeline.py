@@ -1,15 +1,41 @@
-"""cohort -> split_cohort -> transform -> prepared; external -> external_prepared."""
+"""cohort -> split_cohort -> transform -> prepared; external -> external_prepared.
+
+Of cells, only the sheet is split; then the counts of the genes chosen on the training cells are
+collected: cohort -> folds -> split_cohort.
+"""
 
 from kedro.pipeline import Node, Pipeline
 
-from synthome.pipelines.preprocessing.nodes import fit_transform, prepare, prepare_external, split
+from synthome.pipelines.ingestion.pipeline import Modality
+from synthome.pipelines.preprocessing.nodes import (
+    fit_transform,
+    prepare,
+    prepare_external,
+    select_genes,
+    split,
+)
+
+SPLIT = {
+    "bulk": [Node(split, ["cohort", "params:split"], "split_cohort", name="split")],
+    "single_cell": [
+        Node(split, ["cohort", "params:split"], "folds", name="split"),
+        Node(
+            select_genes,
+            ["raw_cohort", "folds", "gene_sets", "gene_aliases", "params:selection"],
+            ["split_cohort", "gene_set_report"],
+            name="select_genes",
+        ),
+    ],
+}
+RAW = {"bulk": [], "single_cell": ["raw_cohort"]}
 
 
-def create_pipeline() -> Pipeline:
-    """Preprocessing of a bulk cohort, leak-free by construction."""
+def create_pipeline(modality: Modality) -> Pipeline:
+    """Preprocessing of one modality, leak-free by construction."""
+    shared = ["cohort", "external", *RAW[modality]]
     return Pipeline(
         [
-            Node(split, ["cohort", "params:split"], "split_cohort", name="split"),
+            *SPLIT[modality],
             Node(
                 fit_transform,
                 ["split_cohort", "params:transform"],
@@ -24,7 +50,7 @@ def create_pipeline() -> Pipeline:
                 name="prepare_external",
             ),
         ],
-        namespace="bulk",
-        inputs={"cohort": "bulk.cohort", "external": "bulk.external"},
+        namespace=modality,
+        inputs={name: f"{modality}.{name}" for name in shared},
         tags="preprocessing",
     )
