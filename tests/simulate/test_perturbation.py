@@ -183,6 +183,8 @@ def test_without_a_library_size_it_is_the_sum_of_the_counts():
     adata = cells(library=False)
     new = perturb(adata, GENES, "down", 2.0, np.random.default_rng(0))
     np.testing.assert_allclose(new.obs["library_size"], counts_of(new).sum(axis=1))
+    tripled = twins(adata, GENES[:2], GENES[2:], 2.0, np.random.default_rng(0))
+    np.testing.assert_allclose(tripled.obs["library_size"], counts_of(tripled).sum(axis=1))
 
 
 @pytest.mark.parametrize("donors", [None, np.arange(60) // 5])
@@ -198,6 +200,7 @@ def test_twins_are_three_rows_of_one_cell_that_no_split_parts(donors):
         same = [j for j in range(12) if j not in touched]
         np.testing.assert_array_equal(counts_of(part)[:, same], counts_of(adata)[:, same])
         assert (part.obs["cell_type"].to_numpy() == adata.obs["cell_type"].to_numpy()).all()
+    assert not {"fold_0", "split"} & set(tripled.obs)
     key = tripled.uns["synthome"]["group_key"]
     assert key == ("twin" if donors is None else "donor")
     split = assign_folds(tripled, SplitConfig(n_splits=4, n_repeats=2))

@@ -29,10 +29,10 @@ from scipy import sparse
 
 from synthome.anndata_schema import (
     COUNTS,
-    FOLD_PREFIX,
     LIBRARY_SIZE,
     SPLIT,
     UNS,
+    fold_columns,
     group_key,
     label_key,
     labels,
@@ -134,8 +134,8 @@ def twins(
         "up": perturb(adata, up, "up", factor, rng, cell_types, method),
     }
     n = adata.n_obs
-    kept = [c for c in adata.obs if c != SPLIT and not str(c).startswith(FOLD_PREFIX)]
-    obs = pd.concat([part.obs[kept] for part in parts.values()], ignore_index=True)
+    obs = pd.concat([part.obs for part in parts.values()], ignore_index=True)
+    obs = obs.drop(columns=[*fold_columns(adata), SPLIT], errors="ignore")
     obs[CONDITION] = np.repeat(list(parts), n)
     obs[TWIN] = np.tile(np.arange(n), len(parts))
     obs.index = pd.Index([f"{c}_{i:06d}" for c in parts for i in range(n)])
