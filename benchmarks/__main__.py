@@ -3,7 +3,7 @@
 import argparse
 from importlib import import_module
 
-CPU = ("published_vae_epoch", "rare_vae_seeds", "kedro_overhead")
+CPU = ("published_vae_epoch", "rare_vae_seeds", "kedro_overhead", "cells_out_of_core")
 GPU = ("published_vae_epoch", "rare_vae_seeds")
 
 

@@ -32,7 +32,8 @@ from synthome.ingestion.sheet import as_text, storable
 from synthome.preprocessing.splits import MIN_PER_CLASS
 
 SHEET = "obs"  # what messages call the table of cells
-UNKNOWN = "unknown"  # batch of a cell that has none
+UNKNOWN = "unknown"  # batch or donor of a cell that has none
+PLURAL = {"batch": "batches", "donor": "donors"}
 
 Report = dict[str, Any]
 
@@ -375,7 +376,7 @@ def _fill(obs: pd.DataFrame, column: str, role: str, journal: Journal) -> int:
         )
     obs[column] = given.fillna(UNKNOWN)
     sizes = obs[column].value_counts()
-    told = f"{len(sizes):,} different values of {column!r} as {role}, the largest with "
+    told = f"{len(sizes):,} {PLURAL[role]} by {column!r}, the largest with "
     told += count(int(sizes.iloc[0]), "cell")
     if n_missing:
         told += f"; {count(n_missing, 'cell')} without a value are taken as one, {UNKNOWN!r}"

@@ -2,7 +2,7 @@
 
 For sample i with library size l_i (sum over all genes of its source) and gene j:
 
-    counts    x_ij = log(1 + t c_ij / l_i),  t = 10^6     log of counts per million   (1)
+    counts    x_ij = log(1 + t c_ij / l_i)               t = 10^6 (CPM), cells 10^4   (1)
     linear    x_ij = log(1 + max(v_ij, f))                TPM, microarray intensity   (2)
     log       x_ij = v_ij                                 taken as it is              (3)
 
@@ -366,8 +366,9 @@ def _log_expression(
     """Eqs. 1-3, float64."""
     if isinstance(values, sparse.csr_matrix):
         assert library_size is not None  # only counts are left sparse
-        each = np.repeat(target_sum / library_size, np.diff(values.indptr))
-        x = np.log1p(values.data * each)
+        x = np.repeat(target_sum / library_size, np.diff(values.indptr))  # (nnz,)
+        x *= values.data
+        np.log1p(x, out=x)
         return sparse.csr_matrix((x, values.indices, values.indptr), shape=values.shape)
     if scale == "log":
         return values.copy()
