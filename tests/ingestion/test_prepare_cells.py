@@ -70,3 +70,31 @@ def test_the_report_tells_where_the_sets_are_from_and_what_was_found(cortex):
     assert drawn["genes"]["random_up"]
     with pytest.raises(InputError, match="no gene set 'x' to turn down. The list has: mine"):
         select_with_sets(source, folds, SelectionConfig(down="x"), lists)
+
+
+def test_a_set_that_is_to_be_turned_must_be_found_though_others_are(cortex):
+    lists = {"mine_down": ["NOBODY"], "mine_up": ["GENE00004"]}
+    with pytest.raises(InputError, match="None of the 1 gene of 'mine_down'"):
+        prepare_cells(cortex, CellsConfig(), selection_config=FEW, gene_sets=lists)
+
+
+@pytest.mark.parametrize(("n_cells", "least", "n_folds"), [(4, 3, 4), (4, 10, 5), (30, 3, 5)])
+def test_a_small_type_lowers_the_folds_or_is_left_out(cortex, caplog, n_cells, least, n_folds):
+    adata = cortex.copy()
+    adata.obs["kind"] = np.where(np.arange(200) < n_cells, "rare", "common")
+    adata.obs.loc[adata.obs_names[-60:], "kind"] = "other"
+    adata.uns["synthome"]["group_key"] = ""
+    config = CellsConfig(cell_type="kind", min_cells_per_type=least)
+    prepared = prepare_cells(adata, config, SplitConfig(), FEW)
+    assert prepared.obs["fold_0"].nunique() == n_folds
+    assert ("rare" in set(prepared.obs["kind"])) == (n_cells >= least)
+    assert ("4 folds instead of 5" in caplog.text) == (n_folds == 4)
+    assert ("types with fewer than 10 cells left out: rare 4" in caplog.text) == (least == 10)
+
+
+def test_a_type_of_two_cells_allows_no_split(cortex):
+    adata = cortex.copy()
+    adata.obs["kind"] = np.where(np.arange(200) < 2, "rare", "common")
+    adata.uns["synthome"]["group_key"] = ""
+    with pytest.raises(InputError, match="'rare' of column 'kind' has 2 samples"):
+        prepare_cells(adata, CellsConfig(cell_type="kind", min_cells_per_type=1))

@@ -196,6 +196,26 @@ def test_sparse_counts_stay_sparse_single_and_as_they_were():
     assert (again.X != prepared.X).nnz == 0
 
 
+def test_zeros_that_a_sparse_matrix_stores_are_zeros():
+    dense, packed = sparse_pair()
+    rows, columns = np.nonzero(dense.X == 0)
+    few = slice(0, 700, 3)
+    every = sparse.coo_matrix(
+        (
+            np.append(packed.X.data, np.zeros(len(rows[few]))),
+            np.hstack([packed.X.tocoo().coords, [rows[few], columns[few]]]),
+        ),
+        shape=packed.shape,
+    ).tocsr()
+    assert every.nnz > packed.X.nnz
+    stored = packed.copy()
+    stored.X = stored.layers["counts"] = every
+    config = CP10K.model_copy(update={"min_fraction": 0.4})
+    expected = ExpressionTransform.fit(packed, config)
+    assert expected.n_vars_seen > len(expected.genes)
+    pd.testing.assert_frame_equal(ExpressionTransform.fit(stored, config).genes, expected.genes)
+
+
 def test_scanpy_gives_the_same_log_of_counts_per_ten_thousand():
     import scanpy as sc
 
