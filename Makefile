@@ -15,6 +15,9 @@ export DO_NOT_TRACK = 1
 # Threads that wait should sleep: spinning ones slow a shared machine down.
 export OMP_WAIT_POLICY = PASSIVE
 
+# Many tests start processes of their own, which need not compile the package each.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
+
 .DEFAULT_GOAL := help
 .PHONY: help install run test quick lint viz mlflow notebook bench bench-gpu clean
 
@@ -46,10 +49,10 @@ run: $(VENV)/.installed ## kedro run; PIPELINE=, ENV=, PARAMS= pass through
 	@$(KEDRO) run $(RUN_ARGS)
 
 test: $(VENV)/.installed-test ## the whole test suite
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
+	@$(PYTEST)
 
 quick: $(VENV)/.installed-test ## the tests that are neither slow, nor on a GPU, nor on the network
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu and not network"
+	@$(PYTEST) -m "not slow and not gpu and not network"
 
 lint: $(VENV)/.installed-test ## ruff, import contracts, types
 	@$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 SRC = Path(__file__).parents[1] / "src"
 CONF = Path(__file__).parents[1] / "conf"
@@ -149,6 +150,29 @@ beta: {model: {n_latent: 5}}
 """
 
 
+class ByFile(LoadScopeScheduling):
+    """A file is run by one worker, so that its fixtures are made once.
+
+    Whole pipelines share a finished run and what UMAP compiles, so that they stay together.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::")[0]
+        whole = "tests/pipelines/" in path or path.endswith("plotting/test_embedding.py")
+        return "pipelines" if whole else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Take the place of what ``--dist`` names."""
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker is left alone with them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @dataclass(frozen=True)
 class TinyProject:
     """A project on disk."""
@@ -237,7 +261,7 @@ def empty_database(
     """An MLflow database without runs: MLflow takes seconds to make one, so that it is kept."""
     from mlflow.version import VERSION
 
-    cache = request.config.cache
+    cache = getattr(request.config, "cache", None)  # may be switched off
     kept = cache.mkdir("mlflow") / f"{VERSION}.db" if cache is not None else None
     if kept is not None and kept.exists():
         return kept
