@@ -71,7 +71,8 @@ class CSRRows:
         torch.cumsum(length, 0, out=indptr[1:])
         offset = torch.repeat_interleave(start - indptr[:-1], length)
         place = offset + torch.arange(len(offset), device=self.device)
-        return CSRRows(indptr, self.indices[place], self.values[place], self.n_vars)
+        indices, values = self.indices.index_select(0, place), self.values.index_select(0, place)
+        return CSRRows(indptr, indices, values, self.n_vars)
 
     def rows(self) -> Int[Tensor, " nnz"]:
         """Row of each stored value."""

@@ -6,18 +6,23 @@ With mean mu and inverse dispersion theta, per entry and in nats:
                 + theta log(theta / (theta + mu)) + x log(mu / (theta + mu))               (1)
     log ZINB(x) = log(pi [x = 0] + (1 - pi) NB(x))                                         (2)
 
-The dense functions are these formulas. ``SoftmaxNB`` is the sum of eq. 1 over genes for mu = l rho
-with rho = softmax(logits), exact and sparse: with u = mu / theta, eq. 1 at x = 0 is
+The dense functions are these formulas. ``softmax_nb`` is their sum over genes for mu = l rho with
+rho = softmax(logits), exact and sparse: with u = mu / theta, eq. 1 at x = 0 is
 
-    -theta log(1 + u)                                                                      (3)
+    log NB(0) = -theta log(1 + u)                                                          (3)
 
 and what x > 0 adds, lgamma(x + theta) - lgamma(theta) - lgamma(x + 1) + x log(u / (1 + u)), is
 computed where counts are. Gradients are written out, with r = u / (1 + u):
 
-    d / d log mu    = -theta r  + x (1 - r)                                                (4)
-    d / d log theta = theta (r - log(1 + u) + psi(x + theta) - psi(theta)) - x (1 - r)     (5)
+    d log NB / d log mu    = -theta r + x (1 - r)                                          (4)
+    d log NB / d log theta = theta (r - log(1 + u) + psi(x + theta) - psi(theta)) - x (1 - r)  (5)
 
-whose terms in x vanish at zero counts as well.
+whose terms in x vanish at zero counts as well. With zero inflation and p = logit(pi),
+
+    log ZINB(0) = log(exp(p) + NB(0)) - log(1 + exp(p))                                    (6)
+    d log ZINB(0) / d p = 1 - s - pi,   s = sigmoid(log NB(0) - p)                         (7)
+
+and s multiplies eqs. 4 and 5 at zero counts; elsewhere, d log ZINB(x) / d p = -pi.
 """
 
 from typing import Any
@@ -111,8 +116,9 @@ def softmax_nb(
     logits: Float[Tensor, "n_obs n_vars"],
     library_size: Float[Tensor, " n_obs"],
     log_theta: Float[Tensor, "*n_obs n_vars"],
+    pi_logits: Float[Tensor, "n_obs n_vars"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean log-likelihood of a row for mu = l softmax(logits), in nats: eqs. 3-5.
+    """Mean log-likelihood of a row for mu = l softmax(logits), in nats: eqs. 3-7.
 
     Parameters
     ----------
@@ -120,8 +126,10 @@ def softmax_nb(
         l, the sum of the expected counts of each row.
     log_theta
         Log of the inverse dispersion, of each gene, or of each gene in each row.
+    pi_logits
+        Logit of pi in eq. 2; None for a plain negative binomial.
     """
-    mean: Tensor = _SoftmaxNB.apply(logits, log_theta, counts, library_size)
+    mean: Tensor = _SoftmaxNB.apply(logits, log_theta, pi_logits, counts, library_size)
     return mean
 
 
@@ -131,9 +139,10 @@ def softmax_nb_rows(
     logits: Float[Tensor, "n_obs n_vars"],
     library_size: Float[Tensor, " n_obs"],
     log_theta: Float[Tensor, "*n_obs n_vars"],
+    pi_logits: Float[Tensor, "n_obs n_vars"] | None = None,
 ) -> Float[Tensor, " n_obs"]:
     """``softmax_nb`` of each row by itself, without gradients."""
-    return _sparse_nb(logits, log_theta, counts, library_size, with_gradient=False)[0]
+    return _sparse_nb(logits, log_theta, pi_logits, counts, library_size, gradient=False)[0]
 
 
 class _SoftmaxNB(torch.autograd.Function):
@@ -141,70 +150,97 @@ class _SoftmaxNB(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, logits: Tensor, log_theta: Tensor, counts: CSRRows, library_size: Tensor
+        ctx: Any,
+        logits: Tensor,
+        log_theta: Tensor,
+        pi_logits: Tensor | None,
+        counts: CSRRows,
+        library_size: Tensor,
     ) -> Tensor:
         wanted = any(ctx.needs_input_grad)
-        each, of_logits, of_theta = _sparse_nb(logits, log_theta, counts, library_size, wanted)
-        ctx.save_for_backward(of_logits, of_theta)
+        each, *gradients = _sparse_nb(logits, log_theta, pi_logits, counts, library_size, wanted)
+        ctx.save_for_backward(*gradients)
         return each.mean()
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, gradient: Tensor
-    ) -> tuple[Tensor, Tensor, None, None]:
-        of_logits, of_theta = ctx.saved_tensors
-        scale = gradient / len(of_logits)
-        return of_logits.mul_(scale), of_theta * scale, None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        scale = gradient / len(ctx.saved_tensors[0])
+        scaled = [None if own is None else own.mul_(scale) for own in ctx.saved_tensors]
+        return *scaled, None, None
 
 
 def _sparse_nb(
-    logits: Tensor, log_theta: Tensor, counts: CSRRows, library_size: Tensor, with_gradient: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-likelihood of each row, and the gradients of their sum in logits and log theta."""
+    logits: Tensor,
+    log_theta: Tensor,
+    pi_logits: Tensor | None,
+    counts: CSRRows,
+    library_size: Tensor,
+    gradient: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Log-likelihood of each row; the gradients of their sum in logits, log theta, logit pi."""
     n_obs, n_vars = logits.shape
     theta, library_size = log_theta.float().exp(), library_size.float()
     per_row = theta.ndim == 2
     each = torch.empty(n_obs, device=logits.device)
-    of_logits = torch.empty_like(logits, dtype=torch.float32) if with_gradient else each
-    of_theta = torch.zeros_like(theta)
-    u_at = torch.empty_like(counts.values)  # u, at the counts
-    place = counts.rows() * n_vars + counts.indices
-    step = n_obs if logits.device.type != "cpu" else max(1, BLOCK // n_vars)
+    of_logits = torch.empty_like(logits, dtype=torch.float32) if gradient else None
+    of_theta = torch.zeros_like(theta) if gradient else None
+    of_pi = torch.empty_like(of_logits) if gradient and pi_logits is not None else None
+    x, rows = counts.values, counts.rows()
+    place = rows * n_vars + counts.indices
     ends = counts.indptr.tolist()
+    step = max(1, BLOCK // n_vars) if logits.device.type == "cpu" else n_obs
+    u_at, log_rho = torch.empty_like(x), torch.empty_like(x)  # where counts are
     for a in range(0, n_obs, step):
         b = min(a + step, n_obs)
-        block_theta = theta[a:b] if per_row else theta
         stored = slice(ends[a], ends[b])
         inside = place[stored] - a * n_vars
-        rho = logits[a:b].float().softmax(dim=-1)
+        block_theta = theta[a:b] if per_row else theta
+        of_block = logits[a:b].float()
+        rho = of_block.softmax(dim=-1)
+        top, at_top = of_block.max(dim=-1, keepdim=True)
+        norm = top - rho.gather(1, at_top).log()  # of the softmax, in log space: rho may underflow
+        log_rho[stored] = of_block.reshape(-1).index_select(0, inside)
+        log_rho[stored] -= norm.view(-1)[rows[stored] - a]
         u = (rho * library_size[a:b, None]).div_(block_theta)
-        u_at[stored] = u.view(-1)[inside]
+        u_at[stored] = u.view(-1).index_select(0, inside)
         log_1p = u.log1p()
-        each[a:b] = -(log_1p * block_theta).sum(dim=-1) if per_row else -(log_1p @ block_theta)
-        if not with_gradient:
-            continue
         r = u.div_(u + 1.0)
-        own = of_theta[a:b] if per_row else of_theta
-        if per_row:
-            own += (r - log_1p) * block_theta
+        log_nb0 = (log_1p * block_theta).neg_()  # eq. 3
+        if pi_logits is None:
+            each[a:b] = log_nb0.sum(dim=-1)
         else:
-            own += (r - log_1p).sum(dim=0) * block_theta
-        g = r.mul_(block_theta).neg_()  # eq. 4 at zero
-        x = counts.values[stored]
-        g.view(-1)[inside] += x / (1.0 + u_at[stored])  # eq. 4, x (1 - r)
-        # through the softmax: g - rho sum(g)
+            p = pi_logits[a:b].float()
+            zero = torch.logaddexp(p, log_nb0)  # eq. 6, but for the term that all entries share
+            zero.view(-1).index_copy_(0, inside, log_nb0.view(-1).index_select(0, inside))
+            each[a:b] = (zero - softplus(p)).sum(dim=-1)
+        if of_logits is None or of_theta is None:
+            continue
+        if pi_logits is not None and of_pi is not None:
+            share = (log_nb0 - p).sigmoid_()  # of the negative binomial in a zero
+            share.view(-1).index_fill_(0, inside, 1.0)
+            of_pi[a:b] = (1.0 - share).sub_(p.sigmoid())  # eq. 7
+            log_1p.mul_(share)
+            own_r = r * share
+        else:
+            own_r = r
+        more = (own_r - log_1p).mul_(block_theta)  # eq. 5 at zero
+        if per_row:
+            of_theta[a:b] = more
+        else:
+            of_theta += more.sum(dim=0)
+        g = own_r.mul_(block_theta).neg_()  # eq. 4 at zero
+        g.view(-1).index_add_(0, inside, x[stored] / (1.0 + u_at[stored]))  # and x (1 - r)
+        # Through the softmax: g - rho sum(g).
         of_logits[a:b] = torch.addcmul(g, rho, g.sum(dim=-1, keepdim=True), value=-1.0)
-    theta_at = theta.view(-1)[place if per_row else counts.indices]
-    x = counts.values
-    added = (
-        torch.lgamma(x + theta_at)
-        - torch.lgamma(theta_at)
-        - torch.lgamma(x + 1.0)
-        + x * (u_at / (1.0 + u_at)).log()
-    )
-    each.index_add_(0, counts.rows(), added)
-    if with_gradient:
-        more = theta_at * (torch.digamma(x + theta_at) - torch.digamma(theta_at))
-        more -= x / (1.0 + u_at)
-        of_theta.view(-1).index_add_(0, place if per_row else counts.indices, more)
-    return each, of_logits, of_theta
+    theta_place = place if per_row else counts.indices
+    own_theta = theta.view(-1).index_select(0, theta_place)
+    log_u = log_rho + (library_size.log()[rows] - own_theta.log())
+    y = own_theta + x
+    added = torch.lgamma(y) - torch.lgamma(x + 1.0)
+    added -= torch.lgamma(theta).view(-1).index_select(0, theta_place)
+    each.index_add_(0, rows, added + x * (log_u - u_at.log1p()))
+    if of_theta is not None:
+        more = torch.digamma(y) - torch.digamma(theta).view(-1).index_select(0, theta_place)
+        more = more * own_theta - x / (1.0 + u_at)
+        of_theta.view(-1).index_add_(0, theta_place, more)
+    return each, of_logits, of_theta, of_pi

@@ -17,6 +17,7 @@ from synthome.state_file import State, read_state
 _GENERATORS = {  # name -> class, and its config where it has options
     "rare_vae": "synthome.models.rare_vae:RareVAEGenerator:RareVAEConfig",
     "published_vae": "synthome.models.published_vae:PublishedVAEGenerator:PublishedVAEConfig",
+    "ldvae": "synthome.models.ldvae:LDVAEGenerator:LDVAEConfig",
     "gan": "synthome.models.gan:GANGenerator:GANConfig",
     "wgan_gp": "synthome.models.wgan_gp:WGANGPGenerator:WGANGPConfig",
     "class_normal": "synthome.samplers.classical:ClassNormal:ClassNormalConfig",

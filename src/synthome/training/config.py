@@ -19,7 +19,8 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 class TrainingConfig(Config):
     """How a model is fitted.
 
-    ``patience`` counts epochs without a better validation loss. ``steps_per_epoch`` makes an epoch
+    ``patience`` counts epochs without a better validation loss, better by the share ``tolerance`` of
+    it or more. ``steps_per_epoch`` makes an epoch
     that many minibatches, however many rows there are, so that patience, warm-up and the number of
     epochs mean the same on few rows as on many; null is one pass over the rows. ``threads`` is
     fixed, and not the number of cores, because it changes the last bits of a result.
@@ -37,6 +38,7 @@ class TrainingConfig(Config):
     plateau_patience: NonNegativeInt = 30
     validation_fraction: Fraction = 0.0
     patience: PositiveInt | None = None
+    tolerance: Fraction = 0.0
     checkpoint_every: PositiveInt = 25
     threads: PositiveInt = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"

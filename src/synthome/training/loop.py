@@ -167,6 +167,7 @@ class _Run:
         self.epoch = 0
         self.history: list[Epoch] = []
         self.best_epoch, self.best_loss = 0, float("inf")
+        self.last_gain, self.gained = 0, float("inf")  # the last epoch that was clearly better
         self.best_weights: dict[str, Tensor] = {}
 
     @property
@@ -175,7 +176,7 @@ class _Run:
         tired = (
             self.held_out is not None
             and patience is not None
-            and self.epoch - self.best_epoch >= patience
+            and self.epoch - self.last_gain >= patience
         )
         return tired or self.epoch >= self.config.max_epochs
 
@@ -263,8 +264,12 @@ class _Run:
     def _note_best(self, row: Epoch) -> None:
         if self.held_out is None:
             self.best_epoch = self.epoch
-        elif row["validation_loss"] < self.best_loss:
-            self.best_epoch, self.best_loss = self.epoch, row["validation_loss"]
+            return
+        loss = row["validation_loss"]
+        if loss < self.gained - self.config.tolerance * abs(loss):
+            self.last_gain, self.gained = self.epoch, loss
+        if loss < self.best_loss:
+            self.best_epoch, self.best_loss = self.epoch, loss
             self.best_weights = copy.deepcopy(self.model.state_dict())
 
     def restore_best(self) -> None:
@@ -288,6 +293,7 @@ class _Run:
             "epoch": self.epoch,
             "history": self.history,
             "best": (self.best_epoch, self.best_loss, self.best_weights),
+            "gain": (self.last_gain, self.gained),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
@@ -320,6 +326,7 @@ class _Run:
                 scheduler.load_state_dict(own)
         self.epoch, self.history = state["epoch"], state["history"]
         self.best_epoch, self.best_loss, self.best_weights = state["best"]
+        self.last_gain, self.gained = state["gain"]
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"]:
             torch.cuda.set_rng_state_all([rng.cpu() for rng in state["cuda_rng"]])
