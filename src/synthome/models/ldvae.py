@@ -412,8 +412,8 @@ class LDVAEGenerator:
         blocks = []
         for a in range(0, len(z), ROWS_AT_A_TIME):
             part = slice(a, a + ROWS_AT_A_TIME)
-            mu = self.decode(z[part], library_size[part], batch[part])
             codes = torch.from_numpy(batch[part])
+            mu = self._mu(z[part], library_size[part], codes)
             if self.likelihood != "poisson":
                 theta = self.network.dispersion(codes).exp().double().numpy()
                 mu = mu * rng.gamma(np.broadcast_to(theta, mu.shape)) / theta
@@ -438,11 +438,16 @@ class LDVAEGenerator:
         library_size: Float[np.ndarray, " n_obs"],
         batch: Int[np.ndarray, " n_obs"] | None = None,
     ) -> Float[np.ndarray, "n_obs n_vars"]:
-        """Expected counts mu of eq. 3; ``library_size`` is that of the genes of the model."""
-        codes = np.zeros(len(z), dtype=np.int64) if batch is None else batch
+        """Expected counts, added zeros included; ``library_size`` is that of the model's genes."""
+        codes = torch.from_numpy(np.zeros(len(z), dtype=np.int64) if batch is None else batch)
         with cpu_threads(self.config.training.threads):
-            logits = self.network.decode(_tensor(z), torch.from_numpy(codes))
-        rho = logits.double().softmax(dim=-1).numpy()
+            mu = self._mu(z, library_size, codes)
+            pi_logits = self.network.inflation(_tensor(z), codes)
+        return mu if pi_logits is None else mu * (1.0 - pi_logits.double().sigmoid().numpy())
+
+    def _mu(self, z: np.ndarray, library_size: np.ndarray, batch: Tensor) -> np.ndarray:
+        """Mu of eq. 3."""
+        rho = self.network.decode(_tensor(z), batch).double().softmax(dim=-1).numpy()
         return rho * np.asarray(library_size, dtype=np.float64)[:, None]
 
     def expected(self, adata: AnnData) -> Float[np.ndarray, "n_obs n_vars"]:
@@ -482,9 +487,15 @@ class LDVAEGenerator:
         return (weight - weight.mean(dim=0)).numpy()
 
     @property
-    def theta(self) -> Float[np.ndarray, "*n_batches n_vars"]:
-        """Inverse dispersion of each gene, or of each gene in each batch."""
-        return self.network.log_theta.detach().double().exp().numpy()
+    def theta(self) -> Float[np.ndarray, " n_vars"]:
+        """Inverse dispersion of each gene; the geometric mean over batches where each has its own.
+
+        Infinite for a Poisson law.
+        """
+        if self.likelihood == "poisson":
+            return np.full(self.like.n_vars, np.inf)
+        log_theta = self.network.log_theta.detach().double()
+        return log_theta.reshape(-1, self.like.n_vars).mean(dim=0).exp().numpy()
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Weights, latent mixture and depths as arrays; everything else as plain JSON."""
