@@ -3,7 +3,10 @@
 Nothing here knows a system by name: a pipeline passes further sections, captions and terms.
 """
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 import pandas as pd
 
@@ -26,6 +29,56 @@ class Section:
     table: pd.DataFrame | None = None
     table_caption: str = ""
     figures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a system adds to the report that all systems share, and to its scores.
+
+    Attributes
+    ----------
+    metrics
+        Entries of ``metrics.json`` by key.
+    figures
+        Words of the system's own figures by name, in the order in which they are drawn.
+    """
+
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sections: tuple[Section, ...] = ()
+    figures: dict[str, FigureWords] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    glossary: dict[str, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        found = asdict(self)
+        for section, plain in zip(self.sections, found["sections"], strict=True):
+            if section.table is not None:
+                plain["table"] = json.loads(section.table.to_json(orient="split", index=False))
+        return found
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """What ``document`` wrote; nothing from an empty one."""
+        sections = []
+        for plain in document.get("sections", ()):
+            table = plain["table"]
+            sections.append(
+                Section(
+                    plain["title"],
+                    tuple(plain["paragraphs"]),
+                    None if table is None else pd.DataFrame(table["data"], columns=table["columns"]),
+                    plain["table_caption"],
+                    tuple(plain["figures"]),
+                )
+            )
+        return cls(
+            metrics=dict(document.get("metrics", {})),
+            sections=tuple(sections),
+            figures={k: FigureWords(**v) for k, v in document.get("figures", {}).items()},
+            limits=tuple(document.get("limits", ())),
+            glossary=dict(document.get("glossary", {})),
+        )
 
 
 FIGURES: dict[str, FigureWords] = {
