@@ -7,7 +7,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from synthome.errors import InputError
-from synthome.evaluation.planted import log_expression, planted_auprc
+from synthome.evaluation.planted import planted_auprc
 from synthome.simulate.perturbation import expected_counts, twins
 
 
@@ -77,11 +77,3 @@ def test_genes_that_are_not_there_are_refused(setting):
     tripled, _, *model = setting
     with pytest.raises(InputError, match="None of the genes planted up is among the 250"):
         planted_auprc(tripled, {"up": ["SOD1"]}, *model, rng=np.random.default_rng(0))
-
-
-def test_log_expression_is_sparse_and_per_ten_thousand():
-    counts = np.array([[0.0, 3.0], [5.0, 1.0]])
-    found = log_expression(counts, np.array([30.0, 6.0]))
-    assert sparse.issparse(found)
-    expected = np.log1p(1e4 * counts / np.array([[30.0], [6.0]]))
-    np.testing.assert_allclose(found.toarray(), expected)

@@ -23,10 +23,11 @@ from synthome.anndata_schema import COUNTS, LIBRARY_SIZE
 from synthome.errors import InputError
 from synthome.evaluation.biology import welch_t
 from synthome.evaluation.mean_shift import mean_shift
+from synthome.evaluation.representations import log_expression
 from synthome.evaluation.utility import average_precision
 from synthome.simulate.perturbation import BASE, CONDITION, TWIN, Direction
 
-__all__ = ["log_expression", "mean_shift", "planted_auprc"]
+__all__ = ["mean_shift", "planted_auprc"]
 
 SIGN: dict[Direction, float] = {"down": -1.0, "up": 1.0}
 
@@ -96,18 +97,6 @@ def planted_auprc(
         n_planted=summary["direction"].map({d: int(found.sum()) for d, found in truth.items()}),
         n_cells=len(base),
     )
-
-
-def log_expression(
-    counts: sparse.csr_matrix | Float[np.ndarray, "n_obs n_vars"],
-    library_size: Float[np.ndarray, " n_obs"],
-    target_sum: float = 1e4,
-) -> sparse.csr_matrix:
-    """Log of one plus the counts per 10,000 of each cell, sparse."""
-    scale = target_sum / np.maximum(library_size, 1.0)
-    x = sparse.csr_matrix(sparse.diags_array(scale) @ sparse.csr_matrix(counts))
-    x.data = np.log1p(x.data)
-    return x
 
 
 def _halves(

@@ -30,9 +30,7 @@ from scipy import sparse
 from synthome.anndata_schema import (
     COUNTS,
     LIBRARY_SIZE,
-    SPLIT,
     UNS,
-    fold_columns,
     group_key,
     label_key,
     labels,
@@ -121,7 +119,7 @@ def twins(
     3 n_obs rows (first all ``base``, then all ``down``, then all ``up``), without the names of the
     cells: ``obs["condition"]`` says which of the three a row is and ``obs["twin"]`` from which row
     of ``adata`` it comes. ``twin`` is the group key, unless the cohort has one already (a donor
-    holds all twins of its cells). Folds and splits are left out, since rows have multiplied.
+    holds all twins of its cells). A split or folds of the cells are those of their twins.
 
     Raises
     ------
@@ -135,7 +133,6 @@ def twins(
     }
     n = adata.n_obs
     obs = pd.concat([part.obs for part in parts.values()], ignore_index=True)
-    obs = obs.drop(columns=[*fold_columns(adata), SPLIT], errors="ignore")
     obs[CONDITION] = np.repeat(list(parts), n)
     obs[TWIN] = np.tile(np.arange(n), len(parts))
     obs.index = pd.Index([f"{c}_{i:06d}" for c in parts for i in range(n)])
