@@ -304,5 +304,14 @@ def _depths(
 
 def _collect(rows: _Rows, columns: Int[np.ndarray, " n_kept"]) -> sparse.csr_matrix:
     """The chosen columns of all cells."""
-    parts = [block[:, columns] for _, block in rows]
-    return sparse.vstack(parts, format="csr", dtype=np.float32)
+    data, indices, lengths = [], [], [np.zeros(1, dtype=np.int64)]
+    for _, block in rows:
+        part = block[:, columns].astype(np.float32, copy=False)
+        data.append(part.data)
+        indices.append(part.indices)
+        lengths.append(np.diff(part.indptr))
+    indptr = np.cumsum(np.concatenate(lengths))
+    everything = np.concatenate(data)
+    data.clear()  # before the indices are joined too: the matrix may be a large part of the memory
+    shape = (len(indptr) - 1, len(columns))
+    return sparse.csr_matrix((everything, np.concatenate(indices), indptr), shape=shape)

@@ -33,7 +33,7 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy import sparse
 
@@ -46,6 +46,7 @@ from synthome.preprocessing.splits import is_known
 
 LINEAR = "linear"
 NAME = {"linear": "log1p", "log": "log, as given"}
+STRETCH = 2**23  # stored values of a sparse matrix that are measured at a time
 PER = {1e6: "CPM", 1e4: "CP10k"}
 GENE_COLUMNS = ["highly_variable", "mean", "std", "min", "max"]
 FORMAT = "synthome.ExpressionTransform/1"
@@ -97,7 +98,12 @@ class ExpressionTransform:
         )
         x = _log_expression(values, scale, config.target_sum, library_size, floor)
         min_samples = 0 if scale == "log" else _min_samples(train, config.min_fraction)
-        kept = _expressed(x, config.min_expression, floor, min_samples)
+        if isinstance(x, np.ndarray):
+            kept = _expressed(x, config.min_expression, floor, min_samples)
+        else:
+            measured, n_expressed = _sparse_moments(x, math.log1p(config.min_expression))
+            varies = (measured["max"] > measured["min"]).to_numpy()
+            kept = varies & (n_expressed >= min_samples)
         if not kept.any():
             raise InputError(
                 f"None of the {train.n_vars:,} genes varies and reaches {config.min_expression:g} "
@@ -108,7 +114,11 @@ class ExpressionTransform:
         return cls(
             config=config,
             scale=scale,
-            genes=_moments(x[:, kept], train.var_names[kept], config.n_top_genes),
+            genes=_ranked(
+                _moments(x[:, kept]) if isinstance(x, np.ndarray) else measured[kept],
+                train.var_names[kept],
+                config.n_top_genes,
+            ),
             floor=floor,
             min_samples=min_samples,
             n_vars_seen=train.n_vars,
@@ -386,14 +396,9 @@ def _min_samples(train: AnnData, min_fraction: float) -> int:
 
 
 def _expressed(
-    x: Values, min_expression: float, floor: float, min_samples: int
+    x: Float[np.ndarray, "n_obs n_vars"], min_expression: float, floor: float, min_samples: int
 ) -> Bool[np.ndarray, " n_vars"]:
     """Genes that vary and are expressed in enough rows."""
-    if isinstance(x, sparse.csr_matrix):
-        least, most = _extremes(x)
-        high = (x.data >= math.log1p(min_expression)) & (x.data > 0)
-        n_high = np.bincount(x.indices[high], minlength=x.shape[1])
-        return (most > least) & (n_high >= min_samples)
     varies = x.max(axis=0) > x.min(axis=0)
     if not min_samples:
         return varies
@@ -401,44 +406,49 @@ def _expressed(
     return varies & (expressed.sum(axis=0) >= min_samples)
 
 
-def _moments(x: Values, var_names: pd.Index, n_top_genes: int) -> pd.DataFrame:
-    """One row per gene: is it among the most variable, and its moments."""
-    if isinstance(x, sparse.csr_matrix):
-        mean, std = _mean_and_std(x)
-        least, most = _extremes(x)
-    else:
-        mean, std, least, most = x.mean(axis=0), x.std(axis=0), x.min(axis=0), x.max(axis=0)
-    highly_variable = np.zeros(len(std), dtype=bool)
-    highly_variable[np.argsort(-std, kind="stable")[:n_top_genes]] = True
+def _moments(x: Float[np.ndarray, "n_obs n_vars"]) -> pd.DataFrame:
+    """Moments of each gene; the standard deviation with ddof 0."""
     return pd.DataFrame(
-        {
-            "highly_variable": highly_variable,
-            "mean": mean,
-            "std": std,
-            "min": least,
-            "max": most,
-        },
-        index=var_names,
+        {"mean": x.mean(axis=0), "std": x.std(axis=0), "min": x.min(axis=0), "max": x.max(axis=0)}
     )
 
 
-def _mean_and_std(
-    x: sparse.csr_matrix,
-) -> tuple[Float[np.ndarray, " n_vars"], Float[np.ndarray, " n_vars"]]:
-    """Mean and standard deviation (ddof 0) of each gene, zeros included, in two passes."""
+def _sparse_moments(
+    x: sparse.csr_matrix, least: float
+) -> tuple[pd.DataFrame, Int[np.ndarray, " n_vars"]]:
+    """The same of a sparse matrix without negative values, and how many rows express a gene.
+
+    Expressed is what is above 0 and at least ``least``. Stored values are visited a stretch at a
+    time, so that no copy of the matrix is made.
+    """
     n_obs, n_vars = x.shape
-    mean = np.bincount(x.indices, x.data, minlength=n_vars) / n_obs
-    squares = np.bincount(x.indices, (x.data - mean[x.indices]) ** 2, minlength=n_vars)
-    n_zeros = n_obs - np.bincount(x.indices, minlength=n_vars)
-    return mean, np.sqrt((squares + n_zeros * mean**2) / n_obs)
+    stretches = [slice(start, start + STRETCH) for start in range(0, x.nnz, STRETCH)]
+    total, n_stored, n_expressed = (np.zeros(n_vars) for _ in range(3))
+    low, high, squares = np.full(n_vars, np.inf), np.zeros(n_vars), np.zeros(n_vars)
+    for some in stretches:
+        gene, value = x.indices[some], x.data[some]
+        total += np.bincount(gene, value, minlength=n_vars)
+        n_stored += np.bincount(gene, minlength=n_vars)
+        expressed = gene[(value > 0) & (value >= least)]
+        n_expressed += np.bincount(expressed, minlength=n_vars)
+        np.minimum.at(low, gene, value)
+        np.maximum.at(high, gene, value)
+    mean, n_zeros = total / n_obs, n_obs - n_stored
+    for some in stretches:
+        gene, value = x.indices[some], x.data[some]
+        squares += np.bincount(gene, (value - mean[gene]) ** 2, minlength=n_vars)
+    std = np.sqrt((squares + n_zeros * mean**2) / n_obs)
+    low[n_zeros > 0] = 0.0
+    return pd.DataFrame({"mean": mean, "std": std, "min": low, "max": high}), n_expressed.astype(
+        int
+    )
 
 
-def _extremes(
-    x: sparse.csr_matrix,
-) -> tuple[Float[np.ndarray, " n_vars"], Float[np.ndarray, " n_vars"]]:
-    """Smallest and largest value of each gene, zeros included; no value is negative."""
-    least, most = np.full(x.shape[1], np.inf), np.zeros(x.shape[1])
-    np.minimum.at(least, x.indices, x.data)
-    np.maximum.at(most, x.indices, x.data)
-    least[np.bincount(x.indices, minlength=x.shape[1]) < x.shape[0]] = 0.0
-    return least, most
+def _ranked(moments: pd.DataFrame, var_names: pd.Index, n_top_genes: int) -> pd.DataFrame:
+    """Moments of the kept genes, and which of these are among the most variable."""
+    std = moments["std"].to_numpy()
+    highly_variable = np.zeros(len(std), dtype=bool)
+    highly_variable[np.argsort(-std, kind="stable")[:n_top_genes]] = True
+    genes = moments.set_axis(var_names, axis=0)
+    genes.insert(0, "highly_variable", highly_variable)
+    return genes
