@@ -161,6 +161,14 @@ def test_a_wrong_value_in_a_cell_that_is_not_asked_for_does_no_harm(monkeypatch)
     assert cohort.n_obs == 59
 
 
+def test_a_column_of_ids_is_no_column_of_types_and_is_not_listed():
+    adata = cells()
+    adata.obs["barcode"] = [f"secret{i}" for i in range(60)]
+    with pytest.raises(InputError, match="'barcode' has 60 different values in 60 cells") as error:
+        validated(adata, cell_type="barcode")
+    assert "secret" not in str(error.value)
+
+
 def test_small_types_are_left_out_with_a_warning():
     adata = cells()
     adata.obs["kind"] = adata.obs["kind"].astype(str)

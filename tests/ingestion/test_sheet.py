@@ -92,3 +92,12 @@ def test_the_nearest_name_comes_first_and_none_is_lost(asked, nearest):
     assert sorted(ordered) == sorted(names)
     if nearest != "sex":
         assert ordered[0] == nearest
+
+
+def test_categories_become_the_text_that_their_values_become():
+    values = pd.Series(["a ", None, "NA", "1.0", "a "], dtype="category")
+    expected = as_text(values.astype(object))
+    pd.testing.assert_series_equal(as_text(values), expected)
+    numbers = pd.Series([1.0, 2.0, np.nan]).astype("category")
+    assert as_text(numbers).tolist()[:2] == ["1", "2"]
+    assert as_text(numbers).isna().tolist() == [False, False, True]

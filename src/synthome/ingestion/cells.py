@@ -5,17 +5,26 @@ row per cell and one per gene, with the row of each cell in its source, so that 
 read the counts of the genes that it chose.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from anndata.utils import make_index_unique
 from jaxtyping import Bool, Float
 
 from synthome.anndata_schema import LIBRARY_SIZE, SOURCE_ROW, UNS
 from synthome.errors import InputError
+from synthome.ingestion.cell_sheet import (
+    asked_for,
+    fill,
+    filled,
+    give_names,
+    keep_donors_whole,
+    large_types,
+    library_sizes,
+)
 from synthome.ingestion.cell_source import CellSource
 from synthome.ingestion.config import CellsConfig
 from synthome.ingestion.count_values import find_counts
@@ -23,17 +32,12 @@ from synthome.ingestion.genes import tell_repeated, tidy_names
 from synthome.ingestion.journal import Journal, count, some
 from synthome.ingestion.samples import (
     follow_renaming,
-    hint_at_groups,
     rename_columns,
     require_column,
-    truth_values,
 )
 from synthome.ingestion.sheet import as_text, storable
-from synthome.preprocessing.splits import MIN_PER_CLASS
 
 SHEET = "obs"  # what messages call the table of cells
-UNKNOWN = "unknown"  # batch or donor of a cell that has none
-PLURAL = {"batch": "batches", "donor": "donors"}
 
 Report = dict[str, Any]
 
@@ -89,79 +93,87 @@ def _validate(source: CellSource, config: CellsConfig, journal: Journal) -> tupl
 
     given = source.uns[UNS]
     obs, renamed = rename_columns(source.obs, journal)
-    roles = ("cell_type", "batch", "donor", "where", "library_size")
-    config = follow_renaming(config, renamed, *roles)
-    named = {
-        role: getattr(config, role) or str(given.get(key, "")) or None
-        for role, key in (
-            ("cell_type", "label_key"),
-            ("donor", "group_key"),
-            ("batch", "batch_key"),
-        )
-    }
-    label = named["cell_type"]
-    if label is None:
-        listed = some(list(obs.columns), 20) or "no columns at all"
-        raise InputError(
-            "Which column holds the type of each cell? Name it with --params=cell_type=COLUMN. "
-            f"{SHEET} has: {listed}."
-        )
-    for role, name in (named | {k: getattr(config, k) for k in ("where", "library_size")}).items():
-        if name is not None:
-            require_column(obs, name, role, SHEET)
-
-    kept = _asked_for(obs, label, config.where, journal)
+    config = _with_columns(config, given, obs, renamed)
+    label = str(config.cell_type)
+    kept = asked_for(obs, label, config.where, journal)
     totals = _read_all(source, kept)
-    kept &= _filled(totals, kept, config.min_counts, journal)
-    rows = np.flatnonzero(kept)
+    rows = np.flatnonzero(filled(totals.counts, kept, config.min_counts, journal))
     obs = storable(obs.iloc[rows])
     obs[label] = as_text(obs[label])
-    _give_names(obs, journal)
+    give_names(obs, journal)
     obs[SOURCE_ROW] = rows
-    obs[LIBRARY_SIZE] = _library_size(obs, totals.counts[rows], config.library_size, journal)
-    obs = _large_types(obs, label, config.min_cells_per_type, journal)
-    obs, donor = _apart(obs, label, named["donor"], journal)
-    batch = named["batch"]
-    if batch is not None:
-        _fill(obs, batch, "batch", journal)
+    obs[LIBRARY_SIZE] = library_sizes(obs, totals.counts[rows], config.library_size, journal)
+    obs = large_types(obs, label, config.min_cells_per_type, journal)
+    obs, donor = keep_donors_whole(obs, label, config.donor, journal)
+    if config.batch is not None:
+        fill(obs, config.batch, "batch", journal)
 
     names, symbols = tidy_names(_names(source), journal)
     symbols |= tell_repeated(names, "sum", "counts", journal)
     codes, unique = pd.factorize(names)
     first = np.unique(codes, return_index=True)[1]
     var = storable(source.var.iloc[first]).set_axis(pd.Index(unique.astype(str)), axis=0)
-    cohort = AnnData(
-        obs=obs,
-        var=var,
-        uns={k: v for k, v in source.uns.items() if k != UNS}
-        | {
-            UNS: {k: v for k, v in given.items() if k != "files"}
-            | {
-                "label_key": label,
-                "group_key": donor or "",
-                "batch_key": batch or "",
-                "scale": "counts",
-                "counts_in": place,
-            }
-        },
+    cohort = AnnData(obs=obs, var=var, uns={k: v for k, v in source.uns.items() if k != UNS})
+    cohort.uns[UNS] = {k: v for k, v in given.items() if k != "files"} | {
+        "label_key": label,
+        "group_key": donor or "",
+        "batch_key": config.batch or "",
+        "scale": "counts",
+        "counts_in": place,
+    }
+    sizes = f"{count(cohort.n_obs, 'cell')} and {count(cohort.n_vars, 'gene')}"
+    types = obs[label].value_counts()
+    journal.step("done", f"{sizes}; {some([f'{k} {n:,}' for k, n in types.items()], 10)}")
+    return cohort, _report(cohort, given, config, totals, len(rows), journal) | {"symbols": symbols}
+
+
+def _with_columns(
+    config: CellsConfig, given: Mapping[str, Any], obs: pd.DataFrame, renamed: Mapping[str, str]
+) -> CellsConfig:
+    """The choices of columns with what the source says itself, each of them a column of ``obs``."""
+    known = {"cell_type": "label_key", "donor": "group_key", "batch": "batch_key"}
+    stated = {role: str(given.get(key, "")) or None for role, key in known.items()}
+    config = config.model_copy(
+        update={role: getattr(config, role) or name for role, name in stated.items()}
     )
-    classes = {str(k): int(v) for k, v in obs[label].value_counts().items()}
-    told = some([f"{name} {size:,}" for name, size in classes.items()], 10)
-    journal.step(
-        "done", f"{count(cohort.n_obs, 'cell')} and {count(cohort.n_vars, 'gene')}; {told}"
-    )
-    report = {
+    roles = (*known, "where", "library_size")
+    config = follow_renaming(config, renamed, *roles)
+    if config.cell_type is None:
+        listed = some(list(obs.columns), 20) or "no columns at all"
+        raise InputError(
+            "Which column holds the type of each cell? Name it with --params=cell_type=COLUMN. "
+            f"{SHEET} has: {listed}."
+        )
+    for role in roles:
+        if getattr(config, role) is not None:
+            require_column(obs, getattr(config, role), role, SHEET)
+    return config
+
+
+def _report(
+    cohort: AnnData,
+    given: Mapping[str, Any],
+    config: CellsConfig,
+    totals: "_Totals",
+    n_filled: int,
+    journal: Journal,
+) -> Report:
+    """Plain numbers and words, in the form that ``validate_cohort`` gives."""
+    facts = cohort.uns[UNS]
+    label, donor, place = facts["label_key"], facts["group_key"], facts["counts_in"]
+    classes = {str(k): int(v) for k, v in cohort.obs[label].value_counts().items()}
+    return {
         "source": str(given.get("source", "")),
         "sha256": str(given.get("sha256", "")),
         "files": dict(given.get("files", {})),
         "label": label,
-        "group": donor or "",
-        "batch": batch or "",
+        "group": donor,
+        "batch": facts["batch_key"],
         "where": config.where or "",
         "library_size": config.library_size or "",
         "n_obs": cohort.n_obs,
         "n_vars": cohort.n_vars,
-        "n_groups": int(obs[donor].nunique()) if donor else 0,
+        "n_groups": int(cohort.obs[donor].nunique()) if donor else 0,
         "classes": classes,
         "scale": {
             "scale": "counts",
@@ -169,17 +181,15 @@ def _validate(source: CellSource, config: CellsConfig, journal: Journal) -> tupl
             "why": f"every value of {place} is a whole number >= 0",
             "counts_in": place,
             "evidence": {
-                "share_of_zeros": 1 - totals.n_values / max(len(rows) * len(names), 1),
-                "median_counts": float(np.median(totals.counts[rows])),
+                "share_of_zeros": 1 - totals.n_values / max(n_filled * len(totals.seen), 1),
+                "median_library_size": float(np.median(cohort.obs[LIBRARY_SIZE])),
                 "largest": totals.largest,
-                "genes_seen": totals.genes_seen,
+                "genes_seen": int(totals.seen.sum()),
             },
         },
-        "symbols": symbols,
         "steps": journal.entries,
         "warnings": [entry["why"] for entry in journal.entries if entry["warning"]],
     }
-    return cohort, report
 
 
 def _names(source: CellSource) -> np.ndarray:
@@ -187,47 +197,19 @@ def _names(source: CellSource) -> np.ndarray:
     return source.var.index.astype(str).to_numpy(dtype=object)
 
 
-def _asked_for(
-    obs: pd.DataFrame, label: str, where: str | None, journal: Journal
-) -> Bool[np.ndarray, " n_obs"]:
-    """Cells that ``where`` keeps and that have a type."""
-    kept = np.ones(len(obs), dtype=bool)
-    if where:
-        kept = truth_values(obs[where], where)
-        if not kept.any():
-            raise InputError(
-                f"where={where} is true in none of the {count(len(obs), 'cell')}. Leave where out, "
-                "or name another column."
-            )
-        told = f"{count(int(kept.sum()), 'cell')} kept, those with {where!r} true"
-        journal.step("where", told, n_obs=int(kept.sum()))
-    typed = as_text(obs[label]).notna().to_numpy()
-    n_without = int((kept & ~typed).sum())
-    if n_without == kept.sum():
-        raise InputError(
-            f"The column {label!r} is empty in all cells. Name another with "
-            "--params=cell_type=COLUMN."
-        )
-    if n_without:
-        told = f"{count(n_without, 'cell')} without a value in {label!r} left out"
-        journal.step("cell type", told, n_obs=int((kept & typed).sum()))
-    return kept & typed
-
-
 @dataclass
 class _Totals:
     """What one reading of all counts measures."""
 
     counts: Float[np.ndarray, " n_obs"]  # of each cell
+    seen: Bool[np.ndarray, " n_vars"]  # whether any cell has a column of the matrix
     n_values: int = 0  # non-zero counts of the cells asked for
     largest: float = 0.0
-    genes_seen: int = 0
 
 
 def _read_all(source: CellSource, kept: Bool[np.ndarray, " n_obs"]) -> _Totals:
     """Read every count once; refuse what is none, in the cells asked for."""
-    totals = _Totals(np.zeros(source.n_obs))
-    seen = np.zeros(source.n_vars, dtype=bool)
+    totals = _Totals(np.zeros(source.n_obs), np.zeros(source.n_vars, dtype=bool))
     n_wrong, first = 0, ""
     for rows, block in source.blocks():
         if not kept[rows].all():
@@ -247,138 +229,11 @@ def _read_all(source: CellSource, kept: Bool[np.ndarray, " n_obs"]) -> _Totals:
         ).ravel()
         totals.n_values += block.nnz
         totals.largest = max(totals.largest, float(values.max(initial=0)))
-        seen[block.indices] = True
+        totals.seen[block.indices] = True
     if n_wrong:
         raise InputError(
             f"Counts must be whole numbers >= 0, but {count(n_wrong, 'value')} of "
             f"{source.found_in} are not; the first is {first}. Store the untouched counts in "
             "layers['counts'] of the file, or name another layer with --params=layer=NAME."
         )
-    totals.genes_seen = int(seen.sum())
     return totals
-
-
-def _filled(
-    totals: _Totals, kept: Bool[np.ndarray, " n_obs"], min_counts: int, journal: Journal
-) -> Bool[np.ndarray, " n_obs"]:
-    """Cells with counts, and with enough of them."""
-    n_asked = int(kept.sum())
-    filled, enough = totals.counts > 0, totals.counts >= min_counts
-    n_empty, n_poor = n_asked - int((kept & filled).sum()), int((kept & filled & ~enough).sum())
-    if n_empty + n_poor == n_asked:
-        most = f"; the richest has {totals.counts[kept].max():,.0f}" if n_poor else ""
-        raise InputError(
-            f"None of the {count(n_asked, 'cell')} has {count(min_counts, 'count')} or more"
-            f"{most}. Look at where the counts are ({SHEET} and genes may come from another file), "
-            "or lower min_counts."
-        )
-    if n_empty:
-        told = f"{count(n_empty, 'cell')} without any count left out"
-        journal.step("empty cells", told, n_obs=n_asked - n_empty)
-    if n_poor:
-        told = f"{count(n_poor, 'cell')} with fewer than {min_counts:,} counts left out"
-        journal.step("poor cells", told, n_obs=n_asked - n_empty - n_poor)
-    return filled & enough
-
-
-def _give_names(obs: pd.DataFrame, journal: Journal) -> None:
-    """Names that differ: barcodes repeat where samples were put together."""
-    n_repeated = int(obs.index.duplicated().sum())
-    if n_repeated:
-        obs.index = make_index_unique(pd.Index(obs.index.astype(str)))
-        told = f"{count(n_repeated, 'cell')} with the name of another got a number behind it"
-        journal.step("cell names", told)
-    obs.index.name = None
-
-
-def _library_size(
-    obs: pd.DataFrame, counts: Float[np.ndarray, " n_obs"], column: str | None, journal: Journal
-) -> Float[np.ndarray, " n_obs"]:
-    """Total counts of each cell: the column of the person, or the sum over the genes."""
-    if column is None:
-        return counts
-    size = pd.to_numeric(obs[column], errors="coerce").to_numpy(dtype=np.float64)
-    wrong = ~(np.isfinite(size) & (size > 0))
-    if wrong.any():
-        raise InputError(
-            f"library_size={column} must be a number above 0 in each cell, but it is not in "
-            f"{int(wrong.sum()):,} of {count(len(obs), 'cell')}. Name another column, or leave "
-            "library_size out to sum over the genes."
-        )
-    share = float(np.median(counts / size))
-    below = int((size < counts).sum())
-    told = f"library sizes are those of {column!r}: the genes hold {share:.1%} of them (median)"
-    if below:
-        told += f"; in {count(below, 'cell')} they are smaller than the sum over the genes"
-    journal.step("library size", told, warning=bool(below))
-    return size
-
-
-def _large_types(obs: pd.DataFrame, label: str, at_least: int, journal: Journal) -> pd.DataFrame:
-    """Cells of the types that are large enough."""
-    sizes = obs[label].value_counts()
-    small = sizes[sizes < at_least]
-    if len(sizes) - len(small) < 2:
-        listed = some([f"{name} {size:,}" for name, size in sizes.items()], 10)
-        raise InputError(
-            f"Two or more cell types with at least {count(at_least, 'cell')} are needed, but "
-            f"{label!r} has: {listed}. Name another column with --params=cell_type=COLUMN."
-        )
-    if small.empty:
-        return obs
-    obs = obs[~obs[label].isin(small.index)].copy()
-    listed = some([f"{name} {size}" for name, size in small.items()], 6)
-    told = f"types with fewer than {count(at_least, 'cell')} left out: {listed}"
-    journal.step("cell type", told, n_obs=len(obs), warning=True)
-    return obs
-
-
-def _apart(
-    obs: pd.DataFrame, label: str, donor: str | None, journal: Journal
-) -> tuple[pd.DataFrame, str | None]:
-    """Types that occur in enough donors, and the donor column if donors can be kept whole."""
-    if donor is None:
-        hint_at_groups(obs, journal, role="donor", row="cell")
-        return obs, None
-    n_donors = _fill(obs, donor, "donor", journal)
-    if n_donors < MIN_PER_CLASS:
-        journal.step(
-            "donor",
-            f"{count(n_donors, 'donor')} are too few to hold some of them out whole "
-            f"({MIN_PER_CLASS} are needed): cells are split one by one, so that scores say nothing "
-            "about a new donor",
-            warning=True,
-        )
-        return obs, None
-    in_donors = obs.groupby(label)[donor].nunique()
-    few = in_donors[in_donors < MIN_PER_CLASS]
-    if len(in_donors) - len(few) < 2:
-        listed = some([f"{name} {n}" for name, n in in_donors.items()], 10)
-        raise InputError(
-            f"Two or more cell types must occur in {MIN_PER_CLASS} donors each, so that donors can "
-            f"be held out whole; donors per type in {donor!r}: {listed}. Leave donor out to split "
-            "cell by cell."
-        )
-    if len(few):
-        obs = obs[~obs[label].isin(few.index)].copy()
-        told = f"types in fewer than {MIN_PER_CLASS} donors left out: {some(list(few.index), 6)}"
-        journal.step("donor", told, n_obs=len(obs), warning=True)
-    return obs, donor
-
-
-def _fill(obs: pd.DataFrame, column: str, role: str, journal: Journal) -> int:
-    """Cells without a value become one ``UNKNOWN`` donor or batch; how many different there are."""
-    given = as_text(obs[column])
-    n_missing = int(given.isna().sum())
-    if n_missing == len(given):
-        raise InputError(
-            f"The column {column!r} is empty in all cells. Leave {role} out, or name another one."
-        )
-    obs[column] = given.fillna(UNKNOWN)
-    sizes = obs[column].value_counts()
-    told = f"{len(sizes):,} {PLURAL[role]} by {column!r}, the largest with "
-    told += count(int(sizes.iloc[0]), "cell")
-    if n_missing:
-        told += f"; {count(n_missing, 'cell')} without a value are taken as one, {UNKNOWN!r}"
-    journal.step(role, told, warning=bool(n_missing))
-    return len(sizes)

@@ -25,6 +25,10 @@ def is_missing(values: pd.Series) -> np.ndarray:
 
 def as_text(values: pd.Series) -> pd.Series:
     """Values as stripped text; ``1.0`` from a column with gaps is ``1``; missing ones are NaN."""
+    if isinstance(values.dtype, pd.CategoricalDtype):  # each category is looked at once
+        text = as_text(pd.Series(values.cat.categories)).to_numpy(dtype=object)
+        text = np.append(text, np.nan)[values.cat.codes.to_numpy()]  # code -1 is a missing value
+        return pd.Series(text, index=values.index, name=values.name)
     missing = is_missing(values)
 
     result = np.full(len(values), np.nan, dtype=object)
