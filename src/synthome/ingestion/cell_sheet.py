@@ -111,8 +111,8 @@ def large_types(obs: pd.DataFrame, label: str, at_least: int, journal: Journal) 
     if len(sizes) > len(obs) / 2:
         raise InputError(
             f"The column {label!r} has {len(sizes):,} different values in "
-            f"{count(len(obs), 'cell')}: is it an id or a measurement? Name the column of cell types "
-            "with --params=cell_type=COLUMN."
+            f"{count(len(obs), 'cell')}: is it an id or a measurement? Name the column of cell "
+            "types with --params=cell_type=COLUMN."
         )
     small = sizes[sizes < at_least]
     if len(sizes) - len(small) < 2:
