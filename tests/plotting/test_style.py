@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from synthome.plotting import style
 from synthome.plotting.attacks import attacks_figure
 from synthome.plotting.moments import moments_figure
+from synthome.plotting.representations import LOOKS
 from synthome.plotting.standing import standing_figure
 
 # Machado, Oliveira, Fernandes (2009), doi:10.1109/TVCG.2009.113, severity 1, on linear RGB.
@@ -33,9 +34,10 @@ def lab(colour: str, seen_by: list[list[float]] | None) -> np.ndarray:
 def test_roles_stay_apart_for_every_eye(seen_by):
     """A difference of 10 in Lab is seen at a glance; lines are thin, so ask for more."""
     roles = [style.SYNTHETIC, style.FLOOR, style.CEILING, style.CHEAT, style.REAL]
-    colours = [lab(colour, seen_by) for colour in roles]
-    distances = [np.linalg.norm(a - b) for a, b in itertools.combinations(colours, 2)]
-    assert min(distances) > 15
+    for together in (roles, [look.colour for look in LOOKS.values()]):
+        colours = [lab(colour, seen_by) for colour in together]
+        distances = [np.linalg.norm(a - b) for a, b in itertools.combinations(colours, 2)]
+        assert min(distances) > 15
 
 
 @pytest.mark.parametrize("draw", [standing_figure, attacks_figure])

@@ -8,13 +8,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from synthome.errors import InputError
 from synthome.evaluation.rates import resampled_interval
-from synthome.plotting.style import FLOOR, INK, REAL, SYNTHETIC, add_grid, new_figure, styled
+from synthome.plotting.style import (
+    FLOOR,
+    INK,
+    REAL,
+    SYNTHETIC,
+    add_grid,
+    new_figure,
+    shared_legend,
+    styled,
+)
 
 BAR = "tuned_logistic"
 METRIC_NAMES = {"balanced_accuracy": "Balanced accuracy", "auc": "AUC", "aupr": "AUPR"}
@@ -60,7 +68,7 @@ def dose_figure(table: pd.DataFrame, n_train: float, n_test: float) -> Figure:
     _curves(last, paired_gains(table, metrics[0], bar), "gain", doses, (n_train, n_test))
     words = f"{METRIC_NAMES[metrics[0]]}: gain in the same fold over\n{KIND_NAMES.get(bar, bar)} "
     last.set_title(f"{words}on real rows alone", fontsize=9)
-    _shared_legend(figure)
+    shared_legend(figure)
     return figure
 
 
@@ -172,7 +180,7 @@ def few_shot_figure(table: pd.DataFrame) -> Figure:
             add_grid(ax, "y")
     for ax in grid[-1]:
         ax.set_xlabel("Real training rows")
-    _shared_legend(figure)
+    shared_legend(figure)
     return figure
 
 
@@ -194,11 +202,3 @@ def _dose(dose: float) -> str:
 def _name(kind: str) -> str:
     words = KIND_NAMES.get(kind, kind)
     return words[:1].upper() + words[1:]
-
-
-def _shared_legend(figure: Figure) -> None:
-    handles: dict[str, Artist] = {}
-    for ax in figure.axes:
-        found, names = ax.get_legend_handles_labels()
-        handles |= {str(name): artist for name, artist in zip(names, found, strict=True)}
-    figure.legend(list(handles.values()), list(handles), loc="outside lower left", ncols=2)

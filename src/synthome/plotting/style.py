@@ -13,6 +13,7 @@ from functools import wraps
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -102,6 +103,18 @@ def as_plain_text(texts: Iterable[Text]) -> None:
     """Show names from outside as they are: a class called ``$x$`` is no formula."""
     for text in texts:
         text.set_parse_math(False)
+
+
+def shared_legend(figure: Figure, ncols: int = 2, **how: Any) -> None:
+    """One legend below all panels, with each name once."""
+    handles: dict[str, Artist] = {}
+    for ax in figure.axes:
+        found, names = ax.get_legend_handles_labels()
+        handles |= {str(name): artist for name, artist in zip(names, found, strict=True)}
+    legend = figure.legend(
+        list(handles.values()), list(handles), loc="outside lower left", ncols=ncols, **how
+    )
+    as_plain_text(legend.get_texts())
 
 
 def add_note(ax: Axes, text: str, x: float = 0.04, y: float = 0.96) -> None:
