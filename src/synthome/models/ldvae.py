@@ -456,25 +456,29 @@ class LDVAEGenerator:
         return self.decode(self.embed(adata), library_size.double().numpy(), batch.numpy())
 
     @torch.no_grad()
-    def held_out(self, adata: AnnData, n_draws: int = 5) -> dict[str, float]:
-        """Mean per cell, in nats: ``nll``, ``kl``, ``elbo`` (their negative sum), ``null_nll``.
+    def cell_scores(self, adata: AnnData, n_draws: int = 5) -> pd.DataFrame:
+        """Of each cell, in nats: ``nll``, ``kl``, ``elbo`` (their negative sum), ``null_nll``.
 
         ``nll`` is the mean over ``n_draws`` of z; ``null_nll`` is that of the negative binomial
         without latents, fitted to the same training cells.
         """
-        totals = dict.fromkeys(("nll", "kl", "null_nll"), 0.0)
+        parts = []
         with cpu_threads(self.config.training.threads), seeded(stream(self.seed, "held out")):
             for counts, library_size, batch in _in_parts(self._rows(adata)):
                 qz = self.network.encode(counts, library_size)
-                for _ in range(n_draws):
-                    z = qz.sample()
-                    nll = self.network.row_nll(counts, library_size, batch, z)
-                    totals["nll"] += float(nll.double().sum()) / n_draws
-                totals["kl"] += float(kl_divergence(qz, Normal(0.0, 1.0)).double().sum())
+                drawn = [
+                    self.network.row_nll(counts, library_size, batch, qz.sample())
+                    for _ in range(n_draws)
+                ]
+                kl = kl_divergence(qz, Normal(0.0, 1.0)).sum(dim=-1)
                 null = self.null.row_nll(counts, library_size)
-                totals["null_nll"] += float(null.double().sum())
-        mean = {name: total / adata.n_obs for name, total in totals.items()}
-        return mean | {"elbo": -(mean["nll"] + mean["kl"])}
+                parts.append(torch.stack([torch.stack(drawn).mean(dim=0), kl, null]).double())
+        nll, kl, null_nll = torch.cat(parts, dim=1).numpy()
+        return pd.DataFrame({"nll": nll, "kl": kl, "elbo": -(nll + kl), "null_nll": null_nll})
+
+    def held_out(self, adata: AnnData, n_draws: int = 5) -> dict[str, float]:
+        """Mean of ``cell_scores`` over cells."""
+        return self.cell_scores(adata, n_draws).mean().to_dict()
 
     @property
     def loadings(self) -> Float[np.ndarray, "n_vars n_latent"]:
