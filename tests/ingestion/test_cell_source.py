@@ -1,5 +1,6 @@
 import json
 import shutil
+from types import SimpleNamespace
 
 import anndata
 import h5py
@@ -96,6 +97,13 @@ def test_a_large_matrix_by_columns_is_turned_through_a_file(tmp_path, monkeypatc
     assert (source.rows(5, 30) != counts()[5:]).nnz == 0
     turned = source.places["X"].matrix._by_rows
     assert isinstance(turned.data, np.memmap)
+
+
+def test_a_disk_without_room_for_the_turned_matrix_is_told(monkeypatch):
+    monkeypatch.setattr(matrices, "CHUNK", 5)
+    monkeypatch.setattr(matrices.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(InputError, match="has no room for. Name another folder .* TMPDIR"):
+        CellSource.of(cells(sparse.csc_matrix(counts()))).rows(0, 3)
 
 
 def test_an_empty_matrix_by_columns_has_empty_rows():

@@ -2,11 +2,13 @@
 
 An AnnData file holds a matrix dense, by rows (CSR) or by columns (CSC). Rows of the first two are
 read where they stand. Those of a CSC matrix are scattered over the whole file, so that it is turned
-into CSR once, when its rows are first asked for: in memory when it is small, else through a
-temporary file of 8 bytes for each non-zero value, with ``CHUNK`` values in memory at a time. That
-is two readings of the file and as many sweeps over the temporary one as the matrix has chunks.
+into CSR when its rows are first asked for: in memory when it is small, else through temporary files
+of 8 bytes for each non-zero value, with ``CHUNK`` values in memory at a time. That is two readings
+of the file and as many sweeps over the temporary ones as the matrix has chunks, each time the file
+is opened; a large file that is used often is better written by rows.
 """
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -190,7 +192,20 @@ def _single(values: Any) -> np.ndarray:
 
 
 def _on_disk(n: int, dtype: type) -> np.ndarray:
-    """An array in a temporary file that vanishes with it."""
+    """An array in a temporary file that vanishes with it.
+
+    Raises
+    ------
+    InputError
+        If the file would not fit, for writing beyond the end of a disk kills the process.
+    """
+    n_bytes, folder = n * np.dtype(dtype).itemsize, tempfile.gettempdir()
+    if n_bytes > shutil.disk_usage(folder).free:
+        raise InputError(
+            f"A matrix by columns (CSC) is turned through a temporary file of {n_bytes / 1e9:,.1f} "
+            f"GB, which {folder} has no room for. Name another folder with the variable TMPDIR, or "
+            "store the matrix by rows (CSR)."
+        )
     with tempfile.TemporaryFile(prefix="synthome-") as file:
         return np.memmap(file, dtype=dtype, shape=(n,), mode="w+")
 
