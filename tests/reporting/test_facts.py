@@ -5,6 +5,7 @@ from anndata import AnnData
 
 from synthome.errors import InputError
 from synthome.reporting.facts import cohort_facts
+from synthome.reporting.views import fact_rows
 
 
 @pytest.fixture
@@ -33,6 +34,24 @@ def test_facts_are_read_off_the_cohort(cohort):
     assert (facts.label, facts.group, facts.scale) == ("condition", "donor", "counts")
     assert facts.external_class_sizes == {"case": 3}
     assert (facts.n_external, facts.external_shared_genes) == (3, 2)
+
+
+def test_rows_that_are_never_tested_are_no_fold(cohort):
+    """Of five parts of many cells, one is tested; the others are in fold -1."""
+    assert cohort_facts(cohort).n_never_tested == 0
+    cohort.obs["fold_0"] = [-1, -1, 0, 0, -1, -1]
+    facts = cohort_facts(cohort)
+    assert (facts.n_folds, facts.n_never_tested) == (1, 4)
+    splits = dict(fact_rows(facts))["Splits"]
+    assert "scores from one held-out part; 4 samples are never held out" in splits
+    cohort.obs["fold_0"] = [-1, -1, 0, 1, -1, -1]
+    assert "from 2 held-out parts" in dict(fact_rows(cohort_facts(cohort)))["Splits"]
+
+
+def test_cells_are_told_by_their_row_in_the_source(cohort):
+    assert cohort_facts(cohort).unit == "patient"
+    cohort.obs["source_row"] = range(6)
+    assert cohort_facts(cohort).unit == "cell"
 
 
 NOBODY = pd.DataFrame(index=pd.Index([], dtype=str))

@@ -67,7 +67,9 @@ class Answers:
                 Section(
                     plain["title"],
                     tuple(plain["paragraphs"]),
-                    None if table is None else pd.DataFrame(table["data"], columns=table["columns"]),
+                    None
+                    if table is None
+                    else pd.DataFrame(table["data"], columns=table["columns"]),
                     plain["table_caption"],
                     tuple(plain["figures"]),
                 )

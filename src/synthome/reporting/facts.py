@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeInt
 from synthome.anndata_schema import (
     SPLIT,
     fold_columns,
+    folds_to_test,
     group_key,
     is_absent,
     label_key,
@@ -13,19 +14,22 @@ from synthome.anndata_schema import (
     provenance,
 )
 from synthome.config import Config
+from synthome.reporting.vocabulary import Unit, unit_of
 
 
 class CohortFacts(Config):
     """Numbers and names that describe a cohort; everything is optional but the class sizes."""
 
     name: str = ""
+    unit: Unit = "patient"  # what a row of the cohort is
     class_sizes: dict[str, NonNegativeInt]
     n_genes: NonNegativeInt | None = None  # genes of the cohort after validation
     n_genes_synthetic: NonNegativeInt | None = None  # genes of the synthetic cohort
     n_genes_scored: NonNegativeInt | None = None  # genes that scores are computed on
     n_train: NonNegativeInt | None = None
     n_test: NonNegativeInt | None = None
-    n_folds: NonNegativeInt | None = None
+    n_folds: NonNegativeInt | None = None  # parts that are held out in one repeat
+    n_never_tested: NonNegativeInt = 0  # samples that are in none of them
     n_repeats: NonNegativeInt | None = None
     label: str = ""  # name of the label column
     group: str = ""  # name of the column that keeps rows of one patient together
@@ -64,13 +68,15 @@ def cohort_facts(
     split = cohort.obs[SPLIT].astype(str) if SPLIT in cohort.obs else None
     return CohortFacts(
         name=name,
+        unit=unit_of(cohort),
         class_sizes=_sizes(cohort),
         n_genes=cohort.n_vars,
         n_genes_synthetic=None if synthetic is None else synthetic.n_vars,
         n_genes_scored=n_genes_scored,
         n_train=None if split is None else int((split == "train").sum()),
         n_test=None if split is None else int((split == "test").sum()),
-        n_folds=int(cohort.obs[folds[0]].nunique()) if folds else None,
+        n_folds=len(folds_to_test(cohort, 0)) if folds else None,
+        n_never_tested=int((cohort.obs[folds[0]] < 0).sum()) if folds else 0,
         n_repeats=len(folds) or None,
         label=label_key(cohort),
         group=group_key(cohort) or "",

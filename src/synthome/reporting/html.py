@@ -21,6 +21,7 @@ from synthome.reporting.content import FIGURES, GLOSSARY, LIMITS, FigureWords, S
 from synthome.reporting.facts import CohortFacts
 from synthome.reporting.page import COLOURS, asset, data_uri, page_environment
 from synthome.reporting.verdict import GAIN
+from synthome.reporting.vocabulary import VOCABULARIES, outside, outside_of
 
 KEY_FIGURE = "standing"
 QUESTIONS = (
@@ -56,7 +57,8 @@ def render_report(
     metrics
         The content of ``metrics.json``.
     verdict, facts
-        What ``reporting.verdict.verdict`` said, and the cohort it was said of.
+        What ``reporting.verdict.verdict`` said, and the cohort it was said of, which also decides
+        whether the page speaks of patients or of cells (``reporting.vocabulary``).
     figures, captions
         Figure, PNG bytes or SVG bytes by name; the names of ``content.FIGURES`` have captions,
         ``captions`` adds others or replaces them. They appear in the order given.
@@ -75,7 +77,7 @@ def render_report(
         counts and stay.
     """
     scores = read_scores(metrics, METRICS)
-    images = {name: data_uri(name, figure) for name, figure in (figures or {}).items()}
+    images = {name: outside(data_uri(name, figure)) for name, figure in (figures or {}).items()}
     placed = {name for section in sections for name in section.figures}
     unknown = sorted(placed - set(images))
     if unknown:
@@ -85,14 +87,15 @@ def render_report(
         )
     words = FIGURES | dict(captions or {})
     shown = {name: views.figure_view(name, uri, words) for name, uri in images.items()}
-    hide = views.redactor(identifiers)
+    hide = outside_of(views.redactor(identifiers))
     beyond = [s for s in scores.values() if s.key.startswith(METRIC_PREFIX_EXTERNAL)]
     external = [s for s in beyond if s.key in KEY_SCORES] or beyond
-    return (
+    named = _marked(facts)
+    page = (
         page_environment()
         .get_template("report.html.jinja")
         .render(
-            title=title,
+            title=outside(title),
             verdict=verdict,
             gain=scores.get(GAIN),
             gains=views.evidence(verdict.augmentation.evidence, scores),
@@ -101,12 +104,12 @@ def render_report(
                 for key, question in QUESTIONS
                 for answer in [getattr(verdict, key)]
             ],
-            facts=facts,
-            fact_rows=views.fact_rows(facts),
+            facts=named,
+            fact_rows=views.fact_rows(named),
             run_rows=views.run_rows(run or {}, hide),
             training=views.training_line(history),
             parameters=[
-                (k, hide(v)) for k, v in views.flatten((run or {}).get("parameters") or {})
+                (outside(k), hide(v)) for k, v in views.flatten((run or {}).get("parameters") or {})
             ],
             versions=sorted(((run or {}).get("versions") or {}).items()),
             command=hide(str((run or {}).get("command") or "")),
@@ -131,4 +134,15 @@ def render_report(
             colours=COLOURS,
             css=asset("report.css"),
         )
+    )
+    return VOCABULARIES[facts.unit](page)
+
+
+def _marked(facts: CohortFacts) -> CohortFacts:
+    """The facts with every name that comes from outside marked as such."""
+    names = ("name", "label", "group", "source", "external_name")
+    sizes = ("class_sizes", "external_class_sizes")
+    return facts.model_copy(
+        update={field: outside(getattr(facts, field)) for field in names}
+        | {field: {outside(n): k for n, k in getattr(facts, field).items()} for field in sizes}
     )

@@ -74,7 +74,10 @@ def fact_rows(facts: CohortFacts) -> list[tuple[str, str]]:
     split = []
     if facts.n_train:
         split.append(f"{facts.n_train} training and {facts.n_test or 0} held-out samples")
-    if facts.n_folds:
+    if facts.n_folds and facts.n_never_tested:
+        parts = "one held-out part" if facts.n_folds == 1 else f"{facts.n_folds} held-out parts"
+        split.append(f"scores from {parts}; {facts.n_never_tested:,} samples are never held out")
+    elif facts.n_folds:
         repeats = f", repeated {facts.n_repeats} times" if (facts.n_repeats or 1) > 1 else ""
         split.append(f"scores from {facts.n_folds}-fold cross-validation{repeats}")
     if facts.group:
