@@ -93,15 +93,20 @@ class Views:
 
     def __call__(self, adata: AnnData, embedded: Embedded) -> dict[str, Features]:
         """The views of any rows by name."""
+        return {name: np.hstack(parts) for name, parts in self.blocks(adata, embedded).items()}
+
+    def blocks(self, adata: AnnData, embedded: Embedded) -> dict[str, tuple[np.ndarray, ...]]:
+        """The same, with the latents apart from the contrasts that stand beside them."""
         x = dense_log_expression(adata)
         genes = self.scale.transform(x)
         contrast = residual_projection(adata.layers[COUNTS], embedded, self.set_weights)
+        signature = np.stack([genes[:, s].mean(axis=1) for s in self.sets.values()], axis=1)
         return {
-            "latents": embedded.z,
-            "pca": self.pca.transform(x),
-            "signature": np.stack([genes[:, s].mean(axis=1) for s in self.sets.values()], axis=1),
-            "all_genes": genes,
-            "latents+sets": np.hstack([embedded.z, contrast]),
+            "latents": (embedded.z,),
+            "pca": (self.pca.transform(x),),
+            "signature": (signature,),
+            "all_genes": (genes,),
+            "latents+sets": (embedded.z, contrast),
         }
 
 
