@@ -72,3 +72,39 @@ def map_points(n_cells=400, types=TYPES, seed=0):
                           "leiden": (kind + (rng.random(n_cells) < 0.1)).astype(str)})
         )  # fmt: skip
     return pd.concat(parts, ignore_index=True)
+
+
+POWER_DOSES = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+HALF_SEEN = {"latents": 2.6, "latents+sets": 1.5, "signature": 1.6, "pca": 2.9}  # dose of power 0.5
+
+
+def power_rows(types=TYPES[:8], half_seen=None, n_repeats=40):
+    """Power that rises with the dose, faster in the first types; 5 % where nothing is changed."""
+    rows = []
+    for t, cell_type in enumerate(types):
+        for gene_set in ("down", "up"):
+            for view, half in (half_seen or HALF_SEEN).items():
+                for dose in POWER_DOSES:
+                    at = half * (1.0 + 0.06 * t + 0.15 * (gene_set == "down"))
+                    rise = 1.0 / (1.0 + (np.log(max(dose, 1.001)) / np.log(at)) ** -5.0)
+                    power = round((0.05 + 0.95 * rise) * n_repeats) / n_repeats
+                    numbers = (50, n_repeats, power, max(power - 0.12, 0), min(power + 0.12, 1))
+                    rows.append((cell_type, gene_set, gene_set, dose, view, *numbers))
+    columns = ["cell_type", "gene_set", "direction", "dose", "representation", "n_cells"]
+    return pd.DataFrame(rows, columns=[*columns, "n_repeats", "power", "low", "high"])
+
+
+def smallest_rows(types=TYPES, not_reached=(("latents", 3), ("pca", 5))):
+    """Smallest doses; the last types of some views are not reached."""
+    factors = {"latents": 3.2, "latents+sets": 1.7, "signature": 1.8, "pca": 3.6}
+    rows = []
+    for t, cell_type in enumerate(types):
+        for gene_set in ("down", "up"):
+            for view, dose in factors.items():
+                dose = dose * (1 + 0.05 * t) * (1.15 if gene_set == "down" else 1.0)
+                low, high = dose / 1.2, dose * 1.3 if dose < 5 else np.nan
+                if any(view == v and t >= len(types) - k for v, k in not_reached):
+                    dose, low, high = np.nan, dose, np.nan
+                rows.append((cell_type, gene_set, view, dose, low, high))
+    columns = ["cell_type", "gene_set", "representation", "dose", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)

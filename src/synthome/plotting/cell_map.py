@@ -6,8 +6,6 @@ Colours beyond the house's own are the muted scheme of Tol.
 Tol P (2021), Colour Schemes, SRON/EPS/TN/09-002, https://personal.sron.nl/~pault/
 """
 
-from textwrap import shorten
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -20,10 +18,12 @@ from synthome.errors import InputError
 from synthome.plotting.style import (
     FLOOR,
     INK,
+    LONGEST,
     REAL,
     SYNTHETIC,
     as_plain_text,
     new_figure,
+    short,
     styled,
 )
 from synthome.rng import generator
@@ -35,7 +35,6 @@ GROUP_COLOURS = (
 CONDITIONS = {"base": ("as they are", FLOOR), "down": ("turned down", REAL),
               "up": ("turned up", SYNTHETIC)}  # fmt: skip
 PANELS = {"cell_type": "Cell type", "condition": "Condition", "leiden": "Leiden cluster"}
-LONGEST = 34  # letters of a name
 NUMBER = 0.055  # room for a number, as a share of the map
 
 
@@ -151,7 +150,7 @@ def _columns(types: list[str], n_panels: int) -> int:
 
 def _name_types(figure: Figure, types: list[str], ncols: int) -> None:
     handles = [
-        _dot(_colour("cell_type", name, i), f"{i + 1}  {shorten(name, LONGEST, placeholder=' …')}")
+        _dot(_colour("cell_type", name, i), f"{i + 1}  {short(name)}")
         for i, name in enumerate(types)
     ]
     legend = figure.legend(handles=handles, loc="outside lower left", ncols=ncols, labelcolor=INK)

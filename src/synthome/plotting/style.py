@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from textwrap import shorten
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib
@@ -32,6 +33,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "*")  # one per class of
 
 WIDTH = 8.0  # inches; with DPI, 1440 pixels
 DPI = 180
+LONGEST = 34  # letters of a name beside a row
 
 _RC: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],  # ships with matplotlib: same glyphs on every machine
@@ -115,6 +117,11 @@ def shared_legend(figure: Figure, ncols: int = 2, **how: Any) -> None:
         list(handles.values()), list(handles), loc="outside lower left", ncols=ncols, **how
     )
     as_plain_text(legend.get_texts())
+
+
+def short(name: str) -> str:
+    """A name from outside that fits beside a row: cut after a word, if it must be."""
+    return shorten(name, LONGEST, placeholder=" …")
 
 
 def add_note(ax: Axes, text: str, x: float = 0.04, y: float = 0.96) -> None:
