@@ -7,35 +7,47 @@ from synthome.pipelines import (
     evaluation,
     export,
     ingestion,
+    ldvae,
     leaderboard,
     preprocessing,
-    rare_vae,
     study,
+    training,
 )
+from synthome.pipelines.ingestion import Modality
 
-SYSTEMS = {"rare_vae": rare_vae}
-MODALITIES: tuple[ingestion.Modality, ...] = ("bulk", "single_cell")
+SYSTEMS: dict[str, Modality] = {"rare_vae": "bulk", "ldvae": "single_cell"}
+ANSWERS = {"ldvae": ldvae}  # systems with questions of their own
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Each system runs from raw data to its report; the shared stages also run alone."""
-    read = {name: ingestion.create_pipeline(name) for name in MODALITIES}
-    made = {name: preprocessing.create_pipeline(name) for name in MODALITIES}
-    shared = read["bulk"] + made["bulk"]
-    augment = {name: augmentation.create_pipeline(name) for name in SYSTEMS}
-    evaluate = {name: evaluation.create_pipeline(name) for name in SYSTEMS}
-    systems = {
-        name: shared + system.create_pipeline() + augment[name] + evaluate[name]
-        for name, system in SYSTEMS.items()
+    read = {name: ingestion.create_pipeline(name) for name in set(SYSTEMS.values())}
+    made = {name: preprocessing.create_pipeline(name) for name in read}
+    augment = {name: augmentation.create_pipeline(name, of) for name, of in SYSTEMS.items()}
+    answer = {name: module.create_pipeline() for name, module in ANSWERS.items()}
+    evaluate = {
+        name: answer.get(name, Pipeline([]))
+        + evaluation.create_pipeline(name, of, ANSWERS[name].FIGURES if name in ANSWERS else ())
+        for name, of in SYSTEMS.items()
     }
+    systems = {
+        name: read[of] + made[of] + training.create_pipeline(name, of) + augment[name]
+        + evaluate[name]
+        for name, of in SYSTEMS.items()
+    }  # fmt: skip
+    bulk = read["bulk"] + made["bulk"]
     return {
         **systems,
-        **{f"{name}_study": shared + study.create_pipeline(name) for name in SYSTEMS},
-        "ingestion": sum(read.values(), start=Pipeline([])),
-        "preprocessing": sum(made.values(), start=Pipeline([])),
-        "augmentation": sum(augment.values(), start=Pipeline([])),
-        "evaluation": sum(evaluate.values(), start=Pipeline([])),
-        "leaderboard": shared.to_outputs("bulk.split_cohort") + leaderboard.create_pipeline(),
+        "rare_vae_study": bulk + study.create_pipeline("rare_vae"),
+        "ingestion": _sum(read),
+        "preprocessing": _sum(made),
+        "augmentation": _sum(augment),
+        "evaluation": _sum(evaluate),
+        "leaderboard": bulk.to_outputs("bulk.split_cohort") + leaderboard.create_pipeline(),
         "export": sum(map(export.create_pipeline, SYSTEMS), start=Pipeline([])),
-        "__default__": sum(systems.values(), start=Pipeline([])),
+        "__default__": _sum(systems),
     }
+
+
+def _sum(pipelines: dict[str, Pipeline]) -> Pipeline:
+    return sum(pipelines.values(), start=Pipeline([]))

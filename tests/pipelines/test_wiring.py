@@ -9,7 +9,8 @@ from kedro.framework.startup import bootstrap_project
 
 PROJECT = Path(__file__).parents[2]
 LAYERS = {
-    "raw", "intermediate", "primary", "feature", "models", "model_output", "reporting",
+    "raw", "intermediate", "primary", "feature", "model_input", "models", "model_output",
+    "reporting",
 }  # fmt: skip
 
 
@@ -43,9 +44,12 @@ def test_every_dataset_has_a_layer():
 def test_shared_stages_are_pipelines_of_their_own():
     bootstrap_project(PROJECT)
     expected = {"rare_vae", "ingestion", "preprocessing", "augmentation", "evaluation", "export"}
-    expected |= {"rare_vae_study", "leaderboard"}
+    expected |= {"rare_vae_study", "leaderboard", "ldvae"}
     assert expected | {"__default__"} == set(pipelines)
     names = {node.name for node in pipelines["rare_vae"].nodes}
     assert {"bulk.validate", "rare_vae.train", "rare_vae.sample", "rare_vae.report"} <= names
-    assert {node.name for node in pipelines["augmentation"].nodes} == {"rare_vae.sample"}
+    assert {node.name for node in pipelines["augmentation"].nodes} == {
+        "rare_vae.sample",
+        "ldvae.sample",
+    }
     assert not {node.name for node in pipelines["__default__"].nodes if "study" in node.tags}

@@ -16,6 +16,7 @@ class EvaluationConfig(Config):
     """
 
     n_synthetic: PositiveInt | None = None
+    max_obs: PositiveInt | None = None  # real rows that are scored, of many cells
     augment: Literal["balanced", "proportional"] = "balanced"
     n_coexpression_genes: int = Field(default=300, ge=3)
     n_de_genes: PositiveInt = 100

@@ -30,7 +30,7 @@ from synthome.plotting.style import (
 from synthome.rng import generator
 
 Method = Literal["pca", "umap"]
-MAX_EXACT = 2048  # training rows up to which all distances between them are computed
+MAX_EXACT = 4096  # training rows up to which all distances between them are computed
 MAX_SYNTHETIC = 1500  # points drawn; more would only hide one another
 _ARM_NAMES = {
     "train": "Real, used for training",

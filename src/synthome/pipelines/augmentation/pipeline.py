@@ -3,9 +3,10 @@
 from kedro.pipeline import Node, Pipeline
 
 from synthome.pipelines.augmentation.nodes import sample
+from synthome.pipelines.ingestion.pipeline import Modality
 
 
-def create_pipeline(system: str) -> Pipeline:
+def create_pipeline(system: str, modality: Modality) -> Pipeline:
     """Sampling from the trained weights of ``system``."""
     return Pipeline(
         [
@@ -17,6 +18,6 @@ def create_pipeline(system: str) -> Pipeline:
             ),
         ],
         namespace=system,
-        inputs={"transform": "bulk.transform"},
+        inputs={"transform": f"{modality}.transform"},
         tags="augmentation",
     )

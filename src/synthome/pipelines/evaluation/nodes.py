@@ -14,7 +14,18 @@ from synthome.preprocessing.transform import TransformConfig
 from synthome.state_file import State
 
 Scores = dict[str, Any]
+Document = dict[str, Any]
 FIGURES = ("standing", "loss", "pca", "umap", "moments", "coexpression", "attacks")
+
+
+def choose_rows(
+    split_cohort: AnnData, prepared: AnnData, config: EvaluationConfig
+) -> tuple[AnnData, AnnData]:
+    """The rows that are scored, before and after preparation."""
+    from synthome.evaluation.some_rows import some_rows
+
+    rows = some_rows(split_cohort, config.max_obs, config.seed)
+    return split_cohort[rows].copy(), prepared[rows].copy()
 
 
 def cross_validate(
@@ -52,12 +63,16 @@ def score_external(
 
 
 def summarise(
-    fold_scores: pd.DataFrame, attack_scores: pd.DataFrame, external_scores: Scores
+    fold_scores: pd.DataFrame,
+    attack_scores: pd.DataFrame,
+    external_scores: Scores,
+    answers: Document,
 ) -> Scores:
     """All scores of the run: value, interval, floor, ceiling and cheat under each key."""
     from synthome.evaluation.summary import summarise
 
-    return summarise(fold_scores, attack_scores) | external_scores
+    found = summarise(fold_scores, attack_scores) | external_scores
+    return found | answers.get("metrics", {})
 
 
 def plot(
@@ -93,9 +108,11 @@ def report(
     title: str,
     settings: GeneratorSettings,
     sampling: SamplingConfig,
+    answers: Document,
     *figures: bytes,
 ) -> str:
-    """The report: verdict in words first, then what it rests on."""
+    """The report: verdict in words first, then the system's own answers, then what it rests on."""
+    from synthome.reporting.content import Answers
     from synthome.reporting.facts import cohort_facts
     from synthome.reporting.html import render_report
     from synthome.reporting.run import identifiers, run_facts
@@ -113,12 +130,17 @@ def report(
         "generator": settings.model_dump(mode="json"),
         "sampling": sampling.model_dump(mode="json"),
     }
+    own = Answers.from_document(answers)
     return render_report(
         title=title,
         metrics=metrics,
         verdict=verdict(metrics, facts),
         facts=facts,
-        figures=dict(zip(FIGURES, figures, strict=True)),
+        figures=dict(zip((*FIGURES, *own.figures), figures, strict=True)),
+        captions=own.figures,
+        sections=own.sections,
+        limits=own.limits,
+        glossary=own.glossary,
         validation=validation_report,
         external_validation=external_report if has_external else None,
         history=history,

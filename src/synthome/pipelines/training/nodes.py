@@ -1,4 +1,4 @@
-"""Nodes of rare_vae: the training part in, a generator and its loss history out."""
+"""Nodes of training: the training part in, a generator and its loss history out."""
 
 from pathlib import Path
 

@@ -1,0 +1,99 @@
+"""Nodes of ldvae: a trained model and prepared cells in, answers and figures out."""
+
+from typing import Any
+
+import pandas as pd
+from anndata import AnnData
+
+from synthome.anndata_schema import SPLIT
+from synthome.evaluation.detection import DetectionConfig
+from synthome.evaluation.reading import ReadingConfig
+from synthome.evaluation.three_class import ThreeClassConfig
+from synthome.models.registry import GeneratorSettings, from_state
+from synthome.state_file import State
+
+Document = dict[str, Any]
+FIGURES: tuple[str, ...] = ()
+
+
+def measure(prepared: AnnData, weights: State) -> Document:
+    """Likelihood of held-out cells under the model, and without latents."""
+    from synthome.evaluation.reading import held_out_scores
+
+    held_out = prepared[prepared.obs[SPLIT] == "test"].copy()
+    return held_out_scores(from_state(weights).cell_scores(held_out))  # type: ignore[attr-defined]
+
+
+def tell_apart(
+    prepared: AnnData,
+    weights: State,
+    settings: GeneratorSettings,
+    strict: ThreeClassConfig,
+    published: ThreeClassConfig,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The experiment of three classes, strict and as published.
+
+    Under ``strict`` the model saw no perturbed cell; as published, it is fitted to the training
+    rows of the experiment.
+    """
+    from synthome.evaluation.latent_model import by_fitted, by_fitting
+    from synthome.evaluation.reading import roles
+    from synthome.evaluation.three_class import three_class
+
+    genes = roles(prepared)
+    found = [
+        three_class(prepared, genes["down"], genes["up"], embed, config)
+        for embed, config in (
+            (by_fitted(from_state(weights)), strict),  # type: ignore[arg-type]
+            (by_fitting(lambda rows: settings.build().fit(rows)), published),
+        )
+    ]
+    return (
+        pd.concat([each.accuracy for each in found], ignore_index=True),
+        pd.concat(
+            [
+                each.confusion.assign(protocol=config.protocol)
+                for each, config in zip(found, (strict, published), strict=True)
+            ],
+            ignore_index=True,
+        ),
+    )
+
+
+def detect(
+    prepared: AnnData, weights: State, config: DetectionConfig, reading: ReadingConfig
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Power at each dose and cell type, smallest detectable doses, false alarms."""
+    from synthome.evaluation import detection
+    from synthome.evaluation.latent_model import power_view
+    from synthome.evaluation.reading import part, roles
+
+    genes = roles(prepared)
+    model = from_state(weights)
+    view = power_view(
+        model,
+        part(prepared, "train", reading.max_cells, reading.seed),
+        genes,  # type: ignore
+    )
+    power = detection.detection_power(
+        prepared[prepared.obs[SPLIT] == "test"].copy(),
+        {direction: detection.Perturbed(direction, of) for direction, of in genes.items()},
+        view,
+        config,
+    )
+    return power, detection.smallest_detectable_dose(power), detection.false_alarms(power)
+
+
+def map_cells(prepared: AnnData, weights: State, reading: ReadingConfig) -> pd.DataFrame:
+    """Held-out cells and their twins in the latent space, with Leiden clusters."""
+    from synthome.evaluation.reading import cell_map
+
+    return cell_map(from_state(weights), prepared, reading)  # type: ignore[arg-type]
+
+
+def find_planted(prepared: AnnData, weights: State, reading: ReadingConfig) -> pd.DataFrame:
+    """Average precision with which perturbed genes are found again."""
+    from synthome.evaluation.reading import planted
+
+    model: Any = from_state(weights)
+    return planted(model, model.loadings, prepared, reading)

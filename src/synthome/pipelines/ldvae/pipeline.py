@@ -1,0 +1,33 @@
+"""prepared, weights -> what is seen, by what, in which cells -> answers and figures."""
+
+from kedro.pipeline import Node, Pipeline
+
+from synthome.pipelines.ldvae.nodes import detect, find_planted, map_cells, measure, tell_apart
+
+MODEL = ["prepared", "weights"]
+
+
+def create_pipeline() -> Pipeline:
+    """The questions of ldvae, on the cells that it was trained on and on held-out ones."""
+    return Pipeline(
+        [
+            Node(measure, MODEL, "held_out_scores", name="measure"),
+            Node(
+                tell_apart,
+                [*MODEL, "params:generator", "params:strict", "params:published"],
+                ["three_class_scores", "confusion"],
+                name="tell_apart",
+            ),
+            Node(
+                detect,
+                [*MODEL, "params:detection", "params:reading"],
+                ["power", "smallest_doses", "false_alarms"],
+                name="detect",
+            ),
+            Node(map_cells, [*MODEL, "params:reading"], "cell_map", name="map_cells"),
+            Node(find_planted, [*MODEL, "params:reading"], "planted_scores", name="find_planted"),
+        ],
+        namespace="ldvae",
+        inputs={"prepared": "single_cell.prepared"},
+        tags="answers",
+    )

@@ -1,0 +1,3 @@
+"""Training: the same for every system."""
+
+from synthome.pipelines.training.pipeline import create_pipeline as create_pipeline
