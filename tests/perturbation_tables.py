@@ -108,3 +108,43 @@ def smallest_rows(types=TYPES, not_reached=(("latents", 3), ("pca", 5))):
                 rows.append((cell_type, gene_set, view, dose, low, high))
     columns = ["cell_type", "gene_set", "representation", "dose", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+PLANTED = {"down": [f"DOWN{i}" for i in range(8)], "up": [f"UP{i}" for i in range(8)]}
+
+
+def loading_rows(n_factors=12, n_genes=80, seed=0):
+    """Each factor has genes of its own; the first two carry the planted ones, the last is noise."""
+    rng = np.random.default_rng(seed)
+    genes = np.array([*PLANTED["down"], *PLANTED["up"], *(f"GENE{i}" for i in range(n_genes - 16))])
+    parts = []
+    for k in range(n_factors):
+        loading = rng.normal(scale=0.15, size=n_genes)
+        loading[8 * k % n_genes : 8 * k % n_genes + 8] += -1.2 if k % 2 == 0 else 1.4
+        order = np.argsort(-np.abs(loading), kind="stable")
+        sets = [next((d for d, of in PLANTED.items() if gene in of), "") for gene in genes[order]]
+        parts.append(
+            pd.DataFrame({"factor": k, "gene": genes[order], "loading": loading[order],
+                          "rank": np.arange(1, n_genes + 1),
+                          "stability": np.clip(np.abs(loading[order]), 0.1, 0.99),
+                          "factor_stability": 0.97 - 0.07 * k,
+                          "gene_stability": 0.8, "gene_sets": sets})
+        )  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def response_rows(n_factors=12):
+    """The first two factors answer, each to one perturbation."""
+    rows = [
+        (condition, k, effect if k == own else 0.01 * k, 0.0001 if k == own else 0.4)
+        for condition, own, effect in (("down", 0, -0.6), ("up", 1, 0.8))
+        for k in range(n_factors)
+    ]
+    table = pd.DataFrame(rows, columns=["condition", "factor", "effect", "p"])
+    return table.assign(q=np.minimum(table["p"] * 10, 0.9))
+
+
+def enrichment_rows():
+    rows = [(0, "down", 8, 0.02, 1e-6, 1e-4), (1, "up", 8, 0.98, 1e-6, 1e-4),
+            (2, "up", 8, 0.55, 0.5, 0.7)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["factor", "gene_set", "n_genes", "auc", "p", "q"])

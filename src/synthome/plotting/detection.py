@@ -74,8 +74,8 @@ def power_figure(power: pd.DataFrame) -> Figure:
 
 
 def _curves(ax: Axes, rows: pd.DataFrame, doses: list[float]) -> None:
-    for line, style in ((TARGET, "--"), (FALSE_ALARMS, (0, (1, 2)))):
-        ax.axhline(line, color=MUTED, linewidth=1.0, linestyle=style, zorder=1)
+    ax.axhline(TARGET, color=MUTED, linewidth=1.0, linestyle="--", zorder=1)
+    ax.axhline(FALSE_ALARMS, color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1)
     for name in in_order(rows["representation"].tolist()):
         of = rows[rows["representation"] == name].sort_values("dose")
         x = [doses.index(dose) for dose in of["dose"]]
