@@ -104,24 +104,29 @@ def test_the_factor_that_was_moved_answers():
         assert table.loc[3, "effect"] == pytest.approx(expected, abs=0.05)
 
 
-def test_p_values_agree_with_scipy():
-    """Exact enumeration where few exchanges are possible: 2^7 signs, 70 labellings."""
+@pytest.mark.parametrize(("n", "m", "kind"), [(7, 7, "samples"), (12, 3, "independent")])
+def test_p_values_agree_with_scipy(n, m, kind):
+    """Exact enumeration where few exchanges are possible: 2^7 signs, 455 labellings."""
     rng = np.random.default_rng(2)
-    a, b = rng.standard_normal((7, 1)), rng.standard_normal((7, 1)) + 0.8
+    a, b = rng.standard_normal((n, 1)), rng.standard_normal((m, 1)) + 0.8
+    reference = stats.permutation_test(
+        (b[:, 0], a[:, 0]), lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
+        permutation_type=kind, vectorized=True, n_resamples=np.inf,
+    ).pvalue  # fmt: skip
+    twin = np.tile(np.arange(7), 2) if kind == "samples" else None
+    condition = np.repeat(["base", "up"], [n, m])
+    found = factor_response(np.concatenate([a, b]), condition, "base", rng, twin, 19_999)
+    assert found["p"][0] == pytest.approx(reference, abs=0.012)
 
-    def reference(a, b, kind):
-        return stats.permutation_test(
-            (b[:, 0], a[:, 0]), lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
-            permutation_type=kind, vectorized=True, n_resamples=np.inf,
-        ).pvalue  # fmt: skip
 
-    condition = np.repeat(["base", "up"], 7)
-    twin = np.tile(np.arange(7), 2)
-    for t, kind in ((twin, "samples"), (None, "independent")):
-        found = factor_response(
-            np.concatenate([a, b]), condition, "base", rng, t, n_permutations=19_999
-        )
-        assert found["p"][0] == pytest.approx(reference(a, b, kind), abs=0.012)
+def test_a_small_shift_of_every_cell_is_seen_between_twins_alone():
+    """Cells differ twenty times as much as they are moved."""
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((100, 1))
+    both = np.concatenate([z, z + 0.05 + 0.02 * rng.standard_normal((100, 1))])
+    condition, twin = np.repeat(["base", "up"], 100), np.tile(np.arange(100), 2)
+    assert factor_response(both, condition, "base", rng, twin, 999)["p"][0] == 0.001
+    assert factor_response(both, condition, "base", rng, None, 999)["p"][0] > 0.3
 
 
 def test_twins_need_not_stand_in_the_same_order():

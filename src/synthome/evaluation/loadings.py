@@ -156,8 +156,8 @@ def set_enrichment(
     """Whether the genes of a set have larger or smaller loadings than all others.
 
     Mann-Whitney's test on the ranks of loadings, two-sided, with the normal law and its correction
-    for ties. It takes genes for independent: where those of a set vary together, q is too small, and
-    sets drawn at random among genes that vary together as much are the better yardstick.
+    for ties. It takes genes for independent: where those of a set vary together, q is too small,
+    and sets drawn at random among genes that vary together as much are the better yardstick.
 
     Returns
     -------
