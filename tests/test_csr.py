@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
@@ -22,6 +22,7 @@ def random(n_obs: int, n_vars: int, density: float = 0.3, seed: int = 0) -> spar
     return sparse.csr_matrix(x, dtype=np.float32)
 
 
+@settings(deadline=None, max_examples=50)
 @given(x=MATRICES, data=st.data())
 def test_it_is_the_matrix_without_its_zeros(x, data):
     rows = CSRRows.of(x)
@@ -66,9 +67,10 @@ def test_the_same_places_can_hold_other_values():
     )
 
 
+@pytest.mark.parametrize("density", [0.1, 0.6])  # weighted sums of rows; a dense product
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_product_and_gradient_are_those_of_the_dense_matrix(dtype):
-    x = random(40, 60)
+def test_product_and_gradient_are_those_of_the_dense_matrix(dtype, density):
+    x = random(40, 60, density)
     torch.manual_seed(0)
     weight, upstream = torch.randn(60, 7, dtype=dtype), torch.randn(40, 7, dtype=dtype)
     gradients, products = [], []
@@ -84,7 +86,7 @@ def test_product_and_gradient_are_those_of_the_dense_matrix(dtype):
 
 def test_a_gradient_that_is_not_contiguous_is_read_rightly():
     """That of a sum is one number, expanded."""
-    x = random(6, 4)
+    x = random(6, 4, density=0.2)
     weight = torch.ones(4, 3, requires_grad=True)
     (CSRRows.of(x) @ weight).sum().backward()
     expected = np.repeat(np.asarray(x.sum(axis=0)).T, 3, axis=1)

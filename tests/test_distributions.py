@@ -31,7 +31,7 @@ def nbinom(counts: np.ndarray, log_mu: np.ndarray, log_theta: np.ndarray) -> np.
     return stats.nbinom.logpmf(counts, n=theta, p=theta / (theta + mu))
 
 
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50)
 @given(counts=COUNTS, log_mu=LOG_MU, log_theta=LOG_THETA)
 def test_nb_log_prob_agrees_with_scipy(counts, log_mu, log_theta):
     """SciPy's nbinom, in its own (n, p) form, is the independent reference."""
@@ -39,7 +39,7 @@ def test_nb_log_prob_agrees_with_scipy(counts, log_mu, log_theta):
     np.testing.assert_allclose(actual, nbinom(counts, log_mu, log_theta), rtol=1e-6, atol=1e-6)
 
 
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50)
 @given(counts=COUNTS, log_mu=LOG_MU, log_theta=LOG_THETA, pi_logits=PI_LOGITS)
 def test_zinb_log_prob_is_a_mixture_with_zero(counts, log_mu, log_theta, pi_logits):
     pi = special.expit(pi_logits)
@@ -52,7 +52,7 @@ def test_zinb_log_prob_is_a_mixture_with_zero(counts, log_mu, log_theta, pi_logi
     assert (actual[~seen] < -699).all()
 
 
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50)
 @given(counts=COUNTS, log_mu=LOG_MU)
 def test_poisson_log_prob_agrees_with_scipy_and_is_the_limit_of_large_theta(counts, log_mu):
     actual = poisson_log_prob(*map(torch.from_numpy, (counts, log_mu)))

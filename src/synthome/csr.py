@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
+DENSE = 0.25  # share of counts from which on a product is quicker with the zeros
+
 
 @dataclass(frozen=True, eq=False)
 class CSRRows:
@@ -40,7 +42,7 @@ class CSRRows:
         rows.eliminate_zeros()
         return cls(
             torch.from_numpy(rows.indptr.astype(np.int64)),
-            torch.from_numpy(rows.indices.astype(np.int64)),
+            torch.from_numpy(rows.indices.astype(np.int32)),
             torch.from_numpy(rows.data),
             rows.shape[1],
         )
@@ -76,7 +78,7 @@ class CSRRows:
 
     def rows(self) -> Int[Tensor, " nnz"]:
         """Row of each stored value."""
-        each = torch.arange(len(self), device=self.device)
+        each = torch.arange(len(self), dtype=self.indices.dtype, device=self.device)
         return torch.repeat_interleave(each, self.indptr.diff(), output_size=len(self.values))
 
     def with_values(self, values: Float[Tensor, " nnz"]) -> "CSRRows":
@@ -85,13 +87,14 @@ class CSRRows:
 
     def row_sums(self) -> Float[Tensor, " n_obs"]:
         """Sum of each row."""
-        out = torch.zeros(len(self), device=self.device)
+        out = self.values.new_zeros(len(self))
         return out.index_add_(0, self.rows(), self.values)
 
     def dense(self) -> Float[Tensor, "n_obs n_vars"]:
         """With its zeros."""
         out = torch.zeros(self.shape, device=self.device)
-        out[self.rows(), self.indices] = self.values
+        place = self.rows().long() * self.n_vars + self.indices
+        out.view(-1).index_copy_(0, place, self.values)
         return out
 
     def transposed(self) -> "CSRRows":
@@ -99,11 +102,8 @@ class CSRRows:
         if self.device.type == "cpu":  # a linear pass; sorting on the device is quicker elsewhere
             parts = (self.values.numpy(), self.indices.numpy(), self.indptr.numpy())
             flipped = sparse.csr_matrix(parts, shape=self.shape).tocsc()
-            indptr, indices = (
-                torch.from_numpy(part.astype(np.int64, copy=False))
-                for part in (flipped.indptr, flipped.indices)
-            )
-            return CSRRows(indptr, indices, torch.from_numpy(flipped.data), len(self))
+            parts = (flipped.indptr.astype(np.int64), flipped.indices, flipped.data)
+            return CSRRows(*map(torch.from_numpy, parts), len(self))
         order = torch.argsort(self.indices, stable=True)
         length = torch.bincount(self.indices, minlength=self.n_vars)
         indptr = torch.cat([length.new_zeros(1), length.cumsum(0)])
@@ -111,6 +111,8 @@ class CSRRows:
 
     def __matmul__(self, dense: Float[Tensor, "n_vars k"]) -> Float[Tensor, "n_obs k"]:
         """Product with a dense matrix, differentiable in the latter."""
+        if len(self.values) > DENSE * len(self) * self.n_vars:
+            return self.dense().to(dense.dtype) @ dense
         product: Tensor = _Product.apply(dense, self)
         return product
 
@@ -121,7 +123,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, dense: Tensor, rows: CSRRows) -> Tensor:  # type: ignore[override]
         ctx.rows = rows
-        return _weighted_sums(rows, dense)
+        return _weighted_sums(rows, dense.detach())  # which is not told that a gradient is wanted
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
@@ -132,7 +134,7 @@ def _weighted_sums(rows: CSRRows, dense: Tensor) -> Tensor:
     return torch.nn.functional.embedding_bag(
         rows.indices,
         dense,
-        rows.indptr[:-1],
+        rows.indptr[:-1].to(rows.indices.dtype),
         mode="sum",
         per_sample_weights=rows.values.to(dense.dtype),
     )

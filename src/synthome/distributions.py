@@ -17,7 +17,12 @@ computed where counts are. Gradients are written out, with r = u / (1 + u):
     d log NB / d log mu    = -theta r + x (1 - r)                                          (4)
     d log NB / d log theta = theta (r - log(1 + u) + psi(x + theta) - psi(theta)) - x (1 - r)  (5)
 
-whose terms in x vanish at zero counts as well. With zero inflation and p = logit(pi),
+whose terms in x vanish at zero counts as well. For whole x, the gamma functions are sums:
+
+    log [Gamma(x + theta) / Gamma(theta) x! theta^x] = sum_{k < x} log (1 + k / theta) / (k + 1) (8)
+    psi(x + theta) - psi(theta) = sum_{k < x} 1 / (theta + k)                              (9)
+
+With zero inflation and p = logit(pi),
 
     log ZINB(0) = log(exp(p) + NB(0)) - log(1 + exp(p))                                    (6)
     d log ZINB(0) / d p = 1 - s - pi,   s = sigmoid(log NB(0) - p)                         (7)
@@ -142,7 +147,8 @@ def softmax_nb_rows(
     pi_logits: Float[Tensor, "n_obs n_vars"] | None = None,
 ) -> Float[Tensor, " n_obs"]:
     """``softmax_nb`` of each row by itself, without gradients."""
-    return _sparse_nb(logits, log_theta, pi_logits, counts, library_size, gradient=False)[0]
+    zeros, added, *_ = _sparse_nb(logits, log_theta, pi_logits, counts, library_size, False)
+    return zeros.index_add_(0, counts.rows(), added)
 
 
 class _SoftmaxNB(torch.autograd.Function):
@@ -158,14 +164,15 @@ class _SoftmaxNB(torch.autograd.Function):
         library_size: Tensor,
     ) -> Tensor:
         wanted = any(ctx.needs_input_grad)
-        each, *gradients = _sparse_nb(logits, log_theta, pi_logits, counts, library_size, wanted)
+        zeros, added, *gradients = _sparse_nb(
+            logits, log_theta, pi_logits, counts, library_size, wanted
+        )
         ctx.save_for_backward(*gradients)
-        return each.mean()
+        return (zeros.sum() + added.sum()) / len(zeros)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        scale = gradient / len(ctx.saved_tensors[0])
-        scaled = [None if own is None else own.mul_(scale) for own in ctx.saved_tensors]
+        scaled = [None if own is None else own.mul_(gradient) for own in ctx.saved_tensors]
         return *scaled, None, None
 
 
@@ -176,8 +183,11 @@ def _sparse_nb(
     counts: CSRRows,
     library_size: Tensor,
     gradient: bool,
-) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """Log-likelihood of each row; the gradients of their sum in logits, log theta, logit pi."""
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Log-likelihood of each row were it all zeros, and what each of its counts adds to that.
+
+    With ``gradient``, also the gradients of their mean over rows in logits, log theta, logit pi.
+    """
     n_obs, n_vars = logits.shape
     theta, library_size = log_theta.float().exp(), library_size.float()
     per_row = theta.ndim == 2
@@ -189,58 +199,84 @@ def _sparse_nb(
     place = rows * n_vars + counts.indices
     ends = counts.indptr.tolist()
     step = max(1, BLOCK // n_vars) if logits.device.type == "cpu" else n_obs
-    u_at, log_rho = torch.empty_like(x), torch.empty_like(x)  # where counts are
+    u_at, log_mu, rest = (torch.empty_like(x) for _ in range(3))  # where counts are
+    inverse_theta, share_of_theta = theta.reciprocal(), theta / -n_obs
     for a in range(0, n_obs, step):
         b = min(a + step, n_obs)
         stored = slice(ends[a], ends[b])
         inside = place[stored] - a * n_vars
-        block_theta = theta[a:b] if per_row else theta
+        own = slice(a, b) if per_row else slice(None)
         of_block = logits[a:b].float()
         rho = of_block.softmax(dim=-1)
-        top, at_top = of_block.max(dim=-1, keepdim=True)
-        norm = top - rho.gather(1, at_top).log()  # of the softmax, in log space: rho may underflow
-        log_rho[stored] = of_block.reshape(-1).index_select(0, inside)
-        log_rho[stored] -= norm.view(-1)[rows[stored] - a]
-        u = (rho * library_size[a:b, None]).div_(block_theta)
-        u_at[stored] = u.view(-1).index_select(0, inside)
+        # Of the softmax, in log space, because rho may underflow:
+        norm = of_block.amax(dim=-1) - rho.amax(dim=-1).log()
+        torch.index_select(of_block.reshape(-1), 0, inside, out=log_mu[stored])
+        log_mu[stored] += (library_size[a:b].log() - norm).index_select(0, rows[stored] - a)
+        u = (rho * library_size[a:b, None]).mul_(inverse_theta[own])
+        torch.index_select(u.view(-1), 0, inside, out=u_at[stored])
         log_1p = u.log1p()
         r = u.div_(u + 1.0)
-        log_nb0 = (log_1p * block_theta).neg_()  # eq. 3
         if pi_logits is None:
-            each[a:b] = log_nb0.sum(dim=-1)
+            each[a:b] = (
+                -(log_1p * theta[own]).sum(dim=-1) if per_row else -(log_1p @ theta)
+            )  # eq. 3
         else:
-            p = pi_logits[a:b].float()
+            p, log_nb0 = pi_logits[a:b].float(), (log_1p * theta[own]).neg_()
             zero = torch.logaddexp(p, log_nb0)  # eq. 6, but for the term that all entries share
-            zero.view(-1).index_copy_(0, inside, log_nb0.view(-1).index_select(0, inside))
+            zero.view(-1).index_copy_(0, inside.long(), log_nb0.view(-1).index_select(0, inside))
             each[a:b] = (zero - softplus(p)).sum(dim=-1)
         if of_logits is None or of_theta is None:
             continue
         if pi_logits is not None and of_pi is not None:
             share = (log_nb0 - p).sigmoid_()  # of the negative binomial in a zero
-            share.view(-1).index_fill_(0, inside, 1.0)
-            of_pi[a:b] = (1.0 - share).sub_(p.sigmoid())  # eq. 7
+            share.view(-1).index_fill_(0, inside.long(), 1.0)
+            of_pi[a:b] = (1.0 - share).sub_(p.sigmoid()).div_(n_obs)  # eq. 7
             log_1p.mul_(share)
-            own_r = r * share
-        else:
-            own_r = r
-        more = (own_r - log_1p).mul_(block_theta)  # eq. 5 at zero
+            r *= share
+        more = log_1p.sub_(r)  # eq. 5 at zero, over -theta
         if per_row:
             of_theta[a:b] = more
         else:
             of_theta += more.sum(dim=0)
-        g = own_r.mul_(block_theta).neg_()  # eq. 4 at zero
-        g.view(-1).index_add_(0, inside, x[stored] / (1.0 + u_at[stored]))  # and x (1 - r)
+        g = r.mul_(share_of_theta[own])  # eq. 4 at zero
+        torch.div(x[stored], u_at[stored] + 1.0, out=rest[stored])  # x (1 - r)
+        g.view(-1).index_add_(0, inside, rest[stored], alpha=1.0 / n_obs)
         # Through the softmax: g - rho sum(g).
-        of_logits[a:b] = torch.addcmul(g, rho, g.sum(dim=-1, keepdim=True), value=-1.0)
-    theta_place = place if per_row else counts.indices
-    own_theta = theta.view(-1).index_select(0, theta_place)
-    log_u = log_rho + (library_size.log()[rows] - own_theta.log())
-    y = own_theta + x
-    added = torch.lgamma(y) - torch.lgamma(x + 1.0)
-    added -= torch.lgamma(theta).view(-1).index_select(0, theta_place)
-    each.index_add_(0, rows, added + x * (log_u - u_at.log1p()))
+        torch.addcmul(g, rho, g.sum(dim=-1, keepdim=True), value=-1.0, out=of_logits[a:b])
+    place = place if per_row else counts.indices
+    added, slope = _gamma_terms(theta.view(-1), x, place)
+    added += x * (log_mu - u_at.log1p())
     if of_theta is not None:
-        more = torch.digamma(y) - torch.digamma(theta).view(-1).index_select(0, theta_place)
-        more = more * own_theta - x / (1.0 + u_at)
-        of_theta.view(-1).index_add_(0, theta_place, more)
-    return each, of_logits, of_theta, of_pi
+        of_theta *= share_of_theta
+        of_theta.view(-1).index_add_(0, place, slope.sub_(rest), alpha=1.0 / n_obs)
+    return each, added, of_logits, of_theta, of_pi
+
+
+def _gamma_terms(theta: Tensor, x: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Eq. 8 of each count x with theta at its place, and the derivative in log theta.
+
+    Most counts are small: their sums are looked up in a table of n_terms for each theta, which
+    is as large as the number of counts. The others, and values between whole numbers (the published
+    perturbation makes some), are differences of log-gammas.
+    """
+    n_terms = len(x) // len(theta)
+    if n_terms == 0:
+        return _gamma_differences(theta[place], x)
+    k = torch.arange(n_terms, dtype=theta.dtype, device=theta.device)[:, None]
+    row = x.int().clamp_(1, n_terms) - 1
+    at = row.mul_(len(theta)).add_(place)
+    both = [
+        sums.cumsum_(dim=0).view(-1).index_select(0, at)
+        for sums in ((k / theta).add_(1.0).div_(k + 1.0).log_(), theta / (theta + k))
+    ]
+    large = ((x > n_terms) | (x != x.floor())).nonzero().view(-1)  # and what is no count
+    own = _gamma_differences(theta[place[large]], x[large])
+    for terms, exact in zip(both, own, strict=True):
+        terms.index_copy_(0, large, exact)
+    return both[0], both[1]
+
+
+def _gamma_differences(theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    y = theta + x
+    log_terms = torch.lgamma(y) - torch.lgamma(theta) - torch.lgamma(x + 1.0) - x * theta.log()
+    return log_terms, theta * (torch.digamma(y) - torch.digamma(theta))

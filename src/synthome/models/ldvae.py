@@ -47,7 +47,7 @@ from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy import sparse
 from torch import Tensor, nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Normal
 
 from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, batch_key, group_key, scale
 from synthome.anndata_schema import labels as labels_of
@@ -196,7 +196,7 @@ class LDVAE(nn.Module):
         else:
             pi_logits = self.inflation(z, batch)
             nll = -softmax_nb(counts, logits, library_size, self.dispersion(batch), pi_logits)
-        each = kl_divergence(qz, Normal(0.0, 1.0)).mean(dim=0)  # (n_latent,)
+        each = _kl(qz).mean(dim=0)  # (n_latent,)
         paid = each.clamp_min(self.free_nats).sum() if self.training else each.sum()
         return {"loss": nll + kl_weight * self.beta * paid, "nll": nll, "kl": each.sum()}
 
@@ -592,6 +592,11 @@ def _principal_axes(
 def _in_parts(rows: tuple[CSRRows, Tensor, Tensor]) -> Iterator[tuple[CSRRows, Tensor, Tensor]]:
     for index in torch.arange(len(rows[0])).split(ROWS_AT_A_TIME):
         yield rows[0][index], rows[1][index], rows[2][index]
+
+
+def _kl(qz: Normal) -> Float[Tensor, "n_obs n_latent"]:
+    """KL(q || Normal(0, 1)) of each latent: eq. 5, in half the operations of ``kl_divergence``."""
+    return 0.5 * (qz.loc.square() + qz.scale.square() - 1.0) - qz.scale.log()
 
 
 def _index(mask: np.ndarray) -> Tensor:
