@@ -7,19 +7,24 @@ Traag, Waltman, van Eck (2019), Scientific Reports 9, 5233. doi:10.1038/s41598-0
 """
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from jaxtyping import Float
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from synthome.anndata_schema import SPLIT, labels, provenance
 from synthome.config import Config
+from synthome.evaluation import loadings
+from synthome.evaluation.conditional_shift import ConditionalShiftConfig, conditional_shift
 from synthome.evaluation.latent_model import LatentModel
 from synthome.evaluation.planted import planted_auprc
 from synthome.evaluation.some_rows import some_rows
 from synthome.rng import generator, stream
-from synthome.simulate.perturbation import CONDITION, Direction, twins
+from synthome.simulate.perturbation import BASE, CONDITION, TWIN, Direction, twins
 
 GENE_SETS = "gene_sets"
 
@@ -89,7 +94,7 @@ def cell_map(model: LatentModel, adata: AnnData, config: ReadingConfig) -> pd.Da
 
 def planted(
     model: LatentModel,
-    loadings: np.ndarray,
+    own_loadings: Float[np.ndarray, "n_vars n_latent"],
     adata: AnnData,
     config: ReadingConfig,
 ) -> pd.DataFrame:
@@ -99,7 +104,66 @@ def planted(
     rng = generator(config.seed, "planted genes")
     tripled = twins(cells, genes["down"], genes["up"], config.dose, rng)
     return planted_auprc(
-        tripled, genes, model.expected(tripled), model.theta, model.embed(tripled), loadings, rng
+        tripled,
+        genes,
+        model.expected(tripled),
+        model.theta,
+        model.embed(tripled),
+        own_loadings,
+        rng,
+    )
+
+
+def read_loadings(
+    model: LatentModel,
+    fits: Sequence[Float[np.ndarray, "n_vars n_latent"]],
+    adata: AnnData,
+    config: ReadingConfig,
+    n_top: int | None = 100,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Which genes carry each factor, over seeds, and which factor answers to what.
+
+    Parameters
+    ----------
+    fits
+        Loadings of the same model from several seeds, those of ``model`` first.
+    n_top
+        Genes that are listed of each factor.
+
+    Returns
+    -------
+    See ``loadings.loading_table``, ``factor_response`` (of held-out cells and their twins) and
+    ``set_enrichment``.
+    """
+    genes = roles(adata)
+    sets = {str(name): list(map(str, of)) for name, of in adata.uns[GENE_SETS].items()}
+    table = loadings.loading_table(fits[0], adata.var_names, loadings.stability(fits), sets, n_top)
+    rng = generator(config.seed, "factors")
+    cells = part(adata, "test", config.max_cells, config.seed)
+    tripled = twins(cells, genes["down"], genes["up"], config.dose, rng)
+    responses = loadings.factor_response(
+        model.embed(tripled),
+        tripled.obs[CONDITION].to_numpy(dtype=str),
+        BASE,
+        rng,
+        tripled.obs[TWIN].to_numpy(),
+    )
+    return table, responses, loadings.set_enrichment(fits[0], adata.var_names, sets)
+
+
+def carry_over(
+    model: Any, adata: AnnData, config: ReadingConfig, shift: ConditionalShiftConfig
+) -> pd.DataFrame:
+    """Whether the change of held-out cells of other types predicts that of a type.
+
+    ``model`` is a latent model that also gives a ``decoder``; see ``conditional_shift``.
+    """
+    genes = roles(adata)
+    cells = part(adata, "test", config.max_cells, config.seed)
+    rng = generator(config.seed, "carry over")
+    tripled = twins(cells, genes["down"], genes["up"], config.dose, rng)
+    return conditional_shift(
+        tripled, model.embed(tripled), model.decoder(tripled), model.theta, shift
     )
 
 

@@ -11,8 +11,8 @@ For a cell with counts x over the p genes of the model, their sum l, and batch s
 ``likelihood: zinb`` adds zeros with probability sigmoid(W_0 z + B_0 s + b_0) in eq. 3, ``poisson``
 lets theta grow without bound, ``auto`` is ``zinb`` for counts that show more zeros than a negative
 binomial without latents expects: reads do, molecules do not (Svensson 2020, Nature Biotechnology
-38, 147-150. doi:10.1038/s41587-019-0379-5). Loadings are free up to a constant for each column, which eq. 2
-ignores: ``LDVAEGenerator.loadings`` centres them over genes.
+38, 147-150. doi:10.1038/s41587-019-0379-5). Loadings are free up to a constant for each column,
+which eq. 2 ignores: ``LDVAEGenerator.loadings`` centres them over genes.
 
 A synthetic cell of type y: the types' training cells show a mixture of normals in the latent space,
 the aggregated posterior,
@@ -44,7 +44,7 @@ import pandas as pd
 import torch
 from anndata import AnnData
 from jaxtyping import Float, Int
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from scipy import sparse
 from torch import Tensor, nn
 from torch.distributions import Normal
@@ -89,8 +89,8 @@ TRAINING = TrainingConfig(
     plateau_factor=0.3,
     plateau_patience=2,
     validation_fraction=0.1,
-    patience=6,
-    tolerance=1e-4,
+    patience=5,
+    tolerance=2e-4,
 )
 
 
@@ -106,8 +106,6 @@ class LDVAEConfig(Config):
     decoder_bias: bool = True
     decoder_batch_norm: bool = False
     start: Literal["moments", "random"] = "moments"
-    free_nats: NonNegativeFloat = 0.0
-    beta: PositiveFloat = 1.0
     temperature: PositiveFloat | None = None
     max_components: PositiveInt = 5  # of eq. 6, in a type
     training: Annotated[TrainingConfig, onto(TRAINING)] = TRAINING
@@ -123,8 +121,7 @@ class LDVAE(nn.Module):
     ) -> None:
         super().__init__()
         self.likelihood, self.n_batches = likelihood, n_batches
-        self.encoder_input, self.free_nats = config.encoder_input, config.free_nats
-        self.beta = config.beta
+        self.encoder_input = config.encoder_input
         self.register_buffer("depth", torch.tensor(1.0))  # at which the encoder reads rates
         self.hidden = nn.Parameter(torch.empty(n_vars, config.n_hidden))
         self.hidden_bias = nn.Parameter(torch.empty(config.n_hidden))
@@ -197,8 +194,7 @@ class LDVAE(nn.Module):
             pi_logits = self.inflation(z, batch)
             nll = -softmax_nb(counts, logits, library_size, self.dispersion(batch), pi_logits)
         each = _kl(qz).mean(dim=0)  # (n_latent,)
-        paid = each.clamp_min(self.free_nats).sum() if self.training else each.sum()
-        return {"loss": nll + kl_weight * self.beta * paid, "nll": nll, "kl": each.sum()}
+        return {"loss": nll + kl_weight * each.sum(), "nll": nll, "kl": each.sum()}
 
     def row_nll(
         self,
@@ -334,8 +330,8 @@ class LDVAEGenerator:
         absent = self.like.var_names[~self.like.var_names.isin(adata.var_names)]
         if len(absent):
             raise InputError(
-                f"{len(absent):,} of the {self.like.n_vars:,} genes of the model are missing in the "
-                f"data, the first being {absent[0]}. Give the cells with the genes of the training."
+                f"{len(absent):,} of the {self.like.n_vars:,} genes of the model are missing in "
+                f"the data, the first being {absent[0]}. Give the cells with the genes of the training."
             )
         if counts is None:
             if not adata.var_names.equals(self.like.var_names):
@@ -455,6 +451,15 @@ class LDVAEGenerator:
         _, library_size, batch = self._rows(adata)
         return self.decode(self.embed(adata), library_size.double().numpy(), batch.numpy())
 
+    def decoder(self, adata: AnnData) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Expected counts of given latents in the place of rows of ``adata``: their l and batch."""
+        _, library_size, batch = self._rows(adata)
+
+        def decode(z: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            return self.decode(z, library_size.double().numpy()[rows], batch.numpy()[rows])
+
+        return decode
+
     @torch.no_grad()
     def cell_scores(self, adata: AnnData, n_draws: int = 5) -> pd.DataFrame:
         """Of each cell, in nats: ``nll``, ``kl``, ``elbo`` (their negative sum), ``null_nll``.
@@ -568,7 +573,7 @@ def _batches(train: AnnData) -> tuple[str, ...]:
 
 
 def _target_sum(train: AnnData, total: Float[np.ndarray, " n_obs"]) -> float:
-    """t of the log expression log(1 + t c / l) in ``X``, read off its stored values."""
+    """Sum t of the log expression log(1 + t c / l) in ``X``, read off its stored values."""
     counts = sparse.coo_matrix(train.layers[COUNTS][:100])
     some = slice(0, 1000)
     x = sparse.csr_matrix(train.X[:100])

@@ -6,6 +6,7 @@ import pandas as pd
 from anndata import AnnData
 
 from synthome.anndata_schema import SPLIT
+from synthome.evaluation.conditional_shift import ConditionalShiftConfig
 from synthome.evaluation.detection import DetectionConfig
 from synthome.evaluation.reading import ReadingConfig
 from synthome.evaluation.three_class import ThreeClassConfig
@@ -97,3 +98,30 @@ def find_planted(prepared: AnnData, weights: State, reading: ReadingConfig) -> p
 
     model: Any = from_state(weights)
     return planted(model, model.loadings, prepared, reading)
+
+
+def read_loadings(
+    prepared: AnnData, weights: State, settings: GeneratorSettings, reading: ReadingConfig
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Genes of each factor over several seeds, factors by perturbation, enriched gene sets."""
+    from synthome.evaluation import reading as read
+    from synthome.evaluation.parallel import in_order
+
+    model: Any = from_state(weights)
+    train = prepared[prepared.obs[SPLIT] == "train"].copy()
+
+    def of_seed(seed: int) -> Any:
+        return settings.build(seed).fit(train).loadings  # type: ignore[attr-defined]
+
+    others = [(settings.seed + i,) for i in range(1, reading.n_seeds)]
+    fits = [model.loadings, *in_order(of_seed, others, reading.n_jobs, "seeds")]
+    return read.read_loadings(model, fits, prepared, reading)
+
+
+def carry_over(
+    prepared: AnnData, weights: State, reading: ReadingConfig, shift: ConditionalShiftConfig
+) -> pd.DataFrame:
+    """A change learnt in some cell types, predicted in another, beside the plain baselines."""
+    from synthome.evaluation import reading as read
+
+    return read.carry_over(from_state(weights), prepared, reading, shift)

@@ -2,7 +2,15 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from synthome.pipelines.ldvae.nodes import detect, find_planted, map_cells, measure, tell_apart
+from synthome.pipelines.ldvae.nodes import (
+    carry_over,
+    detect,
+    find_planted,
+    map_cells,
+    measure,
+    read_loadings,
+    tell_apart,
+)
 
 MODEL = ["prepared", "weights"]
 
@@ -26,6 +34,18 @@ def create_pipeline() -> Pipeline:
             ),
             Node(map_cells, [*MODEL, "params:reading"], "cell_map", name="map_cells"),
             Node(find_planted, [*MODEL, "params:reading"], "planted_scores", name="find_planted"),
+            Node(
+                read_loadings,
+                [*MODEL, "params:generator", "params:reading"],
+                ["loadings", "factor_responses", "enrichment"],
+                name="read_loadings",
+            ),
+            Node(
+                carry_over,
+                [*MODEL, "params:reading", "params:carry_over"],
+                "conditional_scores",
+                name="carry_over",
+            ),
         ],
         namespace="ldvae",
         inputs={"prepared": "single_cell.prepared"},
