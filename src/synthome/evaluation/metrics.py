@@ -44,7 +44,7 @@ class Metric:
 
     @property
     def group(self) -> str:
-        """First part of the key: fidelity, utility, biology, privacy or external."""
+        """First part of the key: fidelity, utility, biology, privacy, external, or another."""
         return self.key.split("/")[0]
 
     def distance(self, value: float) -> float:
@@ -374,6 +374,82 @@ EXTERNAL = (
     *_learned("trtr", "external", "external", "patients of another cohort"),
 )
 
+LDVAE = (  # of a latent model of cells: floor, ceiling and cheat are told in each meaning
+    Metric(
+        "ldvae/nll",
+        "Counts of held-out cells, given their latents",
+        "What the counts of a cell that was held out cost under the model, in nats: lower is "
+        "better. The floor is a negative binomial without latents, and a model above it has "
+        "learned nothing that holds for other cells.",
+        0.0, "lower", "test", POSITIVE,
+    ),
+    Metric(
+        "ldvae/elbo",
+        "Evidence of held-out cells (ELBO)",
+        "The same with what the latents themselves cost, as a lower bound of the log-probability "
+        "of a held-out cell in nats: higher is better. The floor is the log-probability without "
+        "latents.",
+        0.0, "higher", "test", (None, 0.0),
+    ),
+    Metric(
+        "ldvae/three_class_accuracy",
+        "Cells as they are, turned down, turned up: told apart from the latents",
+        "Share of rows that a logistic regression on the latents puts in the right condition, all "
+        "twins of a cell on one side of the split. The floor is guessing, the ceiling is ridge "
+        "regression on all genes, which may use more than the latents hold.",
+        1.0, "higher", "truth", SHARE,
+    ),
+    Metric(
+        "ldvae/smallest_detectable_dose",
+        "Smallest dose that is seen from the latents",
+        "Factor by which genes must be turned down or up until the change is seen in 80 % of "
+        "repeats at 5 % false alarms, the median over cell types and directions: 1 would be "
+        "perfect. The floor is the dose of principal components, the ceiling that of the plain "
+        "signature score, which is told which genes to look for.",
+        1.0, "lower", "truth", (1.0, None),
+    ),
+    *(
+        Metric(
+            f"ldvae/planted_auprc{end}",
+            f"Changed genes found again{words}",
+            "How well the shift between two groups of cells, read out of the model with its "
+            f"residuals, ranks the genes that were changed{words} first. The floor is chance, and "
+            "the ceiling is a t-test without any model.",
+            1.0, "higher", "truth", SHARE,
+        )
+        for end, words in (("", ""), ("_down", ", turned down"), ("_up", ", turned up"))
+    ),
+)  # fmt: skip
+
+COUNTERFACTUAL = (
+    Metric(
+        "counterfactual/weighted_delta_r2",
+        "Change predicted for a cell type that never showed it (R²)",
+        "How much of the change of expression in a held-out cell type is predicted from the other "
+        "types, genes that change surely counting most. 0 is no better than no change, 1 is "
+        "perfect. The floor is the additive change of the other types, which needs no model, and "
+        "the ceiling is one half of the true cells against the other.",
+        1.0, "higher", "test", (None, 1.0),
+    ),
+    Metric(
+        "counterfactual/pearson_delta_top50",
+        "Direction of the predicted change (r)",
+        "Do the 50 genes that change most in a held-out cell type change in the same way in the "
+        "prediction? 1 is perfect, 0 is no relation. Floor and ceiling as for the R² above.",
+        1.0, "higher", "test", CORRELATION,
+    ),
+    Metric(
+        "counterfactual/e_distance",
+        "Distance of predicted from true cells (E-distance)",
+        "How far the predicted crowd of cells lies from the true one, in principal components: 0 "
+        "is best, and a small negative number is as good. Floor and ceiling as for the R² above.",
+        0.0, "lower", "test",
+    ),
+)  # fmt: skip
+
 METRICS: dict[str, Metric] = {
-    metric.key: metric for metric in (*FIDELITY, *UTILITY, *BIOLOGY, *PRIVACY, *EXTERNAL)
-}
+    metric.key: metric
+    for metric in (
+        *FIDELITY, *UTILITY, *BIOLOGY, *PRIVACY, *EXTERNAL, *LDVAE, *COUNTERFACTUAL,
+    )
+}  # fmt: skip

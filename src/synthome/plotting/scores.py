@@ -36,8 +36,14 @@ UNITS = (  # by the end of the key: short name, unit and range
     ("recovery", "share", "share, 0 to 1"),
     ("_fraction", "share", "share, 0 to 1"),
     ("elbo", "ELBO", "nats per sample"),
+    ("nll", "NLL", "nats per sample"),
+    ("_dose", "dose", "factor, at least 1"),
+    ("delta_top50", "r", "correlation, −1 to 1"),
+    ("e_distance", "E-distance", "squared distance"),
 )
-VARIANTS = re.compile(r"(_forest|_logistic|_train|_test)+$")  # of a metric, in the same unit
+VARIANTS = re.compile(
+    r"(_forest|_logistic|_train|_test|_down|_up)+$"
+)  # of a metric, in the same unit
 ACRONYMS = {
     "auc": "AUC",
     "r2": "R²",

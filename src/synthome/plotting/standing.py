@@ -34,6 +34,8 @@ GROUPS = {
     "utility": "Useful: can a classifier learn from them?",
     "privacy": "Safe: can an attack find who took part?",
     "external": "On the external cohort",
+    "ldvae": "Seen: does the model see a change of the cells?",
+    "counterfactual": "Predicted: does a change carry over?",
 }
 KEY_SCORES = (  # the others stand in the table of the report
     "fidelity/mean_r2",
@@ -62,6 +64,13 @@ KEY_SCORES = (  # the others stand in the table of the report
     "privacy/worst_tpr_at_fpr10",
     "external/tstr_auc",
     "external/tstr_balanced_accuracy",
+    "ldvae/nll",
+    "ldvae/three_class_accuracy",
+    "ldvae/smallest_detectable_dose",
+    "ldvae/planted_auprc_down",
+    "ldvae/planted_auprc_up",
+    "counterfactual/weighted_delta_r2",
+    "counterfactual/pearson_delta_top50",
 )
 ROW = 0.33  # inches
 NAMES, STRIP_END, NUMBERS, MARK, RIGHT = -1.42, 1.0, 1.07, 1.7, 2.1  # columns, in strip widths
