@@ -34,7 +34,8 @@ class ReadingConfig(Config):
 
     ``dose`` is that of the map of cells and of the planted genes. ``max_cells`` bounds the cells
     for which all expected counts are in memory at a time. Loadings come from ``n_seeds`` trainings,
-    ``n_jobs`` at a time.
+    ``n_jobs`` at a time. With ``refit``, three conditions are told apart by a model that is fitted
+    to the perturbed training cells of each dose; without, by the trained one, which saw none.
     """
 
     dose: PositiveFloat = 2.0
@@ -42,6 +43,7 @@ class ReadingConfig(Config):
     n_neighbors: PositiveInt = 15
     n_seeds: PositiveInt = 3
     n_jobs: int = -1
+    refit: bool = False
     seed: NonNegativeInt = 0
 
 

@@ -31,23 +31,23 @@ def tell_apart(
     settings: GeneratorSettings,
     strict: ThreeClassConfig,
     published: ThreeClassConfig,
+    reading: ReadingConfig,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The experiment of three classes, strict and as published.
 
-    Under ``strict`` the model saw no perturbed cell; as published, it is fitted to the training
-    rows of the experiment.
+    As published, the model is fitted to the training rows of the experiment; under ``strict`` it
+    saw no perturbed cell, unless ``refit`` asks for it.
     """
     from synthome.evaluation.latent_model import by_fitted, by_fitting
     from synthome.evaluation.reading import roles
     from synthome.evaluation.three_class import three_class
 
     genes = roles(prepared)
+    fitting = by_fitting(lambda rows: settings.build().fit(rows))  # type: ignore[arg-type,return-value]
+    fitted = by_fitted(from_state(weights))  # type: ignore[arg-type]
     found = [
         three_class(prepared, genes["down"], genes["up"], embed, config)
-        for embed, config in (
-            (by_fitted(from_state(weights)), strict),  # type: ignore[arg-type]
-            (by_fitting(lambda rows: settings.build().fit(rows)), published),
-        )
+        for embed, config in ((fitting if reading.refit else fitted, strict), (fitting, published))
     ]
     return (
         pd.concat([each.accuracy for each in found], ignore_index=True),

@@ -22,7 +22,7 @@ def create_pipeline() -> Pipeline:
             Node(measure, MODEL, "held_out_scores", name="measure"),
             Node(
                 tell_apart,
-                [*MODEL, "params:generator", "params:strict", "params:published"],
+                [*MODEL, "params:generator", "params:strict", "params:published", "params:reading"],
                 ["three_class_scores", "confusion"],
                 name="tell_apart",
             ),
