@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 from kedro.io import DatasetError
 from scipy import sparse
 
@@ -51,6 +51,23 @@ def test_everything_comes_back(adata, dataset):
     assert loaded.obs["sex"].astype(str).tolist() == ["f", "nan", "m"]
     assert loaded.obs["condition"].dtype == object
     assert loaded.var["symbol"].isna().tolist() == [False, True]
+
+
+def test_a_matrix_that_stands_in_two_places_is_stored_once(adata, dataset, tmp_path):
+    counts = sparse.csr_matrix(np.arange(6, dtype=np.float32).reshape(3, 2))
+    adata.X = adata.layers["counts"] = counts
+    dataset.save(adata)
+    loaded = dataset.load()
+    assert loaded.X is loaded.layers["counts"]
+    assert (loaded.X != counts).nnz == 0
+    assert set(loaded.layers) == {"counts", "sparse"}
+    np.testing.assert_array_equal(loaded.obsm["X_pca"], adata.obsm["X_pca"])
+    assert loaded.uns["synthome"] == adata.uns["synthome"]
+    assert loaded.obs.equals(dataset.load().obs)
+    theirs = read_h5ad(tmp_path / "x.h5ad")  # any other program finds both
+    assert (theirs.X != theirs.layers["counts"]).nnz == 0
+    assert adata.X is counts
+    assert dataset.preview()["data"][0][2] == "layers: counts, sparse"
 
 
 def test_saving_does_not_change_what_is_saved(adata, dataset):

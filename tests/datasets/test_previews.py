@@ -13,8 +13,9 @@ PREVIEWED = [name for name in datasets.__all__ if hasattr(getattr(datasets, name
 
 def test_every_dataset_that_can_be_seen_is_seen():
     assert set(PREVIEWED) == {
-        "AnnDataDataset", "CohortFolderDataset", "FigureDataset", "GEODataset", "H5ADCohortDataset",
-        "HTMLDataset", "JSONDataset", "SimulatedCohortDataset", "StateDataset", "TableDataset",
+        "AnnDataDataset", "CellsFileDataset", "CohortFolderDataset", "FigureDataset", "GEODataset",
+        "GeneSetsDataset", "H5ADCohortDataset", "HTMLDataset", "JSONDataset", "PBMCDataset",
+        "SimulatedCohortDataset", "SimulatedCortexDataset", "StateDataset", "TableDataset",
     }  # fmt: skip
 
 

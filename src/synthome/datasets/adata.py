@@ -1,5 +1,6 @@
 """AnnData on disk, as h5ad."""
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ class AnnDataDataset(AtomicDataset[AnnData, AnnData]):
     """An AnnData in one ``.h5ad`` file.
 
     Text columns stay text; those with gaps are stored as categories, which can have gaps. What is
-    saved is not changed (AnnData itself would turn its columns into categories).
+    saved is not changed (AnnData itself would turn its columns into categories). Where ``X`` and
+    ``layers["counts"]`` are one matrix, the file holds it once under both names.
 
     Parameters
     ----------
@@ -42,16 +44,26 @@ class AnnDataDataset(AtomicDataset[AnnData, AnnData]):
         self._compression = compression
 
     def _write(self, data: AnnData, path: Path) -> None:
+        from synthome.anndata_schema import COUNTS
+
         compression = self._compression
         if compression == "auto":
             compression = "gzip" if _n_bytes(data) > COMPRESS_ABOVE else None
-        storable(data).write_h5ad(
+        once = COUNTS in data.layers and data.X is data.layers[COUNTS]
+        storable(data, with_x=not once).write_h5ad(
             path, compression=compression, convert_strings_to_categoricals=False
         )
+        if once:
+            import h5py
+
+            with h5py.File(path, "a") as file:
+                file["X"] = file[f"layers/{COUNTS}"]  # a second name, not a second matrix
 
     def _read(self, path: Path) -> AnnData:
         from synthome.ingestion.h5ad import open_h5ad
 
+        if path.is_file() and path.stat().st_size > COMPRESS_ABOVE:
+            gc.collect()  # views of an earlier AnnData form cycles, which keep its matrices
         return open_h5ad(path)
 
     def preview(self, nrows: int = 40) -> TablePreview:
@@ -66,15 +78,15 @@ class AnnDataDataset(AtomicDataset[AnnData, AnnData]):
         return cohort_preview(len(obs), n_vars, f"layers: {layers or 'none'}", obs.iloc[:, :nrows])
 
 
-def storable(adata: AnnData) -> AnnData:
+def storable(adata: AnnData, with_x: bool = True) -> AnnData:
     """``adata`` with text columns that h5ad can hold; a shallow copy, the matrices shared."""
     import anndata
 
     obs, var = _storable_frame(adata.obs), _storable_frame(adata.var)
-    if obs is adata.obs and var is adata.var:
+    if obs is adata.obs and var is adata.var and with_x:
         return adata
     return anndata.AnnData(
-        X=adata.X,
+        X=adata.X if with_x else None,
         obs=obs,
         var=var,
         uns=dict(adata.uns),

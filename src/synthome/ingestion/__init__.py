@@ -13,6 +13,18 @@
 ``align``     a second cohort beside the first: shared genes, shared samples
 ============  =====================================================================
 
+Single cells are read block by block, from files that need not fit in memory:
+
+=================  ================================================================
+``matrices``       rows of a matrix by rows, by columns or dense, on disk or not
+``cell_source``    h5ad, zarr or an AnnData in memory as one source of cells
+``count_values``   which matrix holds raw counts, and what the others look like
+``cells``          all checks in order, and the report; ``cell_sheet`` for ``obs``
+``gene_sets``      lists of genes, and where they are among the genes of the cells
+``prepare_cells``  the whole way to the counts that models are trained on
+``pbmc``           blood cells that come with scanpy; ``recover`` their counts
+=================  ================================================================
+
 Nothing here imports Kedro. Names below are loaded on first use, so that reading a catalog stays
 quick.
 """
@@ -21,6 +33,8 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "CellSource": "cell_source",
+    "CellsConfig": "config",
     "IngestionConfig": "config",
     "split_list": "config",
     "read_cohort_folder": "tables",
@@ -29,6 +43,10 @@ _HOMES = {
     "validate_cohort": "validate",
     "validate_external": "align",
     "align_external": "align",
+    "match_genes": "gene_sets",
+    "prepare_cells": "prepare_cells",
+    "read_gene_sets": "gene_sets",
+    "validate_cells": "cells",
 }
 __all__ = list(_HOMES)
 

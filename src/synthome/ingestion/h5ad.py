@@ -3,10 +3,12 @@
 import warnings
 from pathlib import Path
 
+import h5py
 import pandas as pd
 from anndata import AnnData, read_h5ad
+from anndata.io import read_elem
 
-from synthome.anndata_schema import provenance
+from synthome.anndata_schema import COUNTS, provenance
 from synthome.errors import InputError
 from synthome.ingestion.files import sha256_of
 from synthome.ingestion.journal import Journal, count
@@ -59,10 +61,21 @@ def open_h5ad(path: Path) -> AnnData:
     try:
         with warnings.catch_warnings():  # repeated names are handled by the caller
             warnings.filterwarnings("ignore", message=".*names are not unique.*")
-            return read_h5ad(path)
+            return _read_shared(path) or read_h5ad(path)
     except (OSError, KeyError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0][:160]
         raise InputError(
             f"{path} is not a readable AnnData file: {reason}. It was probably cut short while "
             "copied, or is not h5ad; copy or write it again."
         ) from error
+
+
+def _read_shared(path: Path) -> AnnData | None:
+    """A file whose ``X`` is its ``layers["counts"]``, read once; None for any other."""
+    with h5py.File(path, "r") as file:
+        counts = f"layers/{COUNTS}"
+        if "X" not in file or counts not in file or file["X"] != file[counts] or "raw" in file:
+            return None
+        adata = AnnData(**{key: read_elem(file[key]) for key in file if key != "X"})
+    adata.X = adata.layers[COUNTS]
+    return adata
