@@ -33,13 +33,15 @@ class ReadingConfig(Config):
     """How a trained model is read.
 
     ``dose`` is that of the map of cells and of the planted genes. ``max_cells`` bounds the cells
-    for which all expected counts are in memory at a time. Loadings come from ``n_seeds`` trainings,
+    for which all expected counts are in memory at a time, ``max_tested`` the held-out cells whose
+    power is measured. Loadings come from ``n_seeds`` trainings,
     ``n_jobs`` at a time. With ``refit``, three conditions are told apart by a model that is fitted
     to the perturbed training cells of each dose; without, by the trained one, which saw none.
     """
 
     dose: PositiveFloat = 2.0
     max_cells: PositiveInt = 1500
+    max_tested: PositiveInt = 3000
     n_neighbors: PositiveInt = 15
     n_seeds: PositiveInt = 3
     n_jobs: int = -1

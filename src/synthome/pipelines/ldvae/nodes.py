@@ -77,7 +77,7 @@ def detect(
         genes,  # type: ignore
     )
     power = detection.detection_power(
-        prepared[prepared.obs[SPLIT] == "test"].copy(),
+        part(prepared, "test", reading.max_tested, reading.seed),
         {direction: detection.Perturbed(direction, of) for direction, of in genes.items()},
         view,
         config,
