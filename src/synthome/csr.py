@@ -14,7 +14,8 @@ from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
-DENSE = 0.25  # share of counts from which on a product is quicker with the zeros
+# What a sparse product costs, in entries of a dense one: for each count, and to begin with.
+PER_COUNT, BOOKKEEPING = 4, 2**15
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class CSRRows:
         )
 
     def __len__(self) -> int:
-        return len(self.indptr) - 1
+        return self.indptr.shape[0] - 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -69,17 +70,18 @@ class CSRRows:
         """The rows of ``index``, in that order."""
         start = self.indptr[index]
         length = self.indptr[index + 1] - start
-        indptr = torch.zeros(len(index) + 1, dtype=torch.int64, device=self.device)
+        indptr = self.indptr.new_zeros(index.shape[0] + 1)
         torch.cumsum(length, 0, out=indptr[1:])
         offset = torch.repeat_interleave(start - indptr[:-1], length)
-        place = offset + torch.arange(len(offset), device=self.device)
+        place = torch.arange(offset.shape[0], device=self.device).add_(offset)
         indices, values = self.indices.index_select(0, place), self.values.index_select(0, place)
         return CSRRows(indptr, indices, values, self.n_vars)
 
     def rows(self) -> Int[Tensor, " nnz"]:
         """Row of each stored value."""
         each = torch.arange(len(self), dtype=self.indices.dtype, device=self.device)
-        return torch.repeat_interleave(each, self.indptr.diff(), output_size=len(self.values))
+        size = self.values.shape[0]
+        return torch.repeat_interleave(each, self.indptr.diff(), output_size=size)
 
     def with_values(self, values: Float[Tensor, " nnz"]) -> "CSRRows":
         """The same places with other values."""
@@ -111,7 +113,7 @@ class CSRRows:
 
     def __matmul__(self, dense: Float[Tensor, "n_vars k"]) -> Float[Tensor, "n_obs k"]:
         """Product with a dense matrix, differentiable in the latter."""
-        if len(self.values) > DENSE * len(self) * self.n_vars:
+        if PER_COUNT * self.values.shape[0] + BOOKKEEPING > len(self) * self.n_vars:
             return self.dense().to(dense.dtype) @ dense
         product: Tensor = _Product.apply(dense, self)
         return product

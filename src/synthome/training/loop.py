@@ -153,15 +153,16 @@ class _Run:
         self.players, betas = [model], (0.9, 0.999)
         if self.adversarial is not None:
             self.players, betas = self.adversarial.players(), self.adversarial.betas
+        self.parameters = [list(player.parameters()) for player in self.players]
         self.optimizers = [
             torch.optim.Adam(
-                player.parameters(),
+                parameters,
                 lr=config.learning_rate,
                 betas=betas,
                 weight_decay=config.weight_decay,
                 fused=True,
             )
-            for player in self.players
+            for parameters in self.parameters
         ]
         self.schedulers = [_scheduler(optimizer, config) for optimizer in self.optimizers]
         self.epoch = 0
@@ -223,11 +224,12 @@ class _Run:
 
     def _update(self, player: nn.Module, loss: Tensor) -> None:
         """One optimisation step of ``player``; no other network gets a gradient."""
-        optimizer = self.optimizers[self.players.index(player)]
+        i = self.players.index(player)
+        optimizer, parameters = self.optimizers[i], self.parameters[i]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=list(player.parameters()))
+        loss.backward(inputs=parameters)
         if self.config.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(player.parameters(), self.config.max_grad_norm)
+            nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
         optimizer.step()
 
     def _minibatches(self) -> Iterator[list[Any]]:
