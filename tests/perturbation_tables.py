@@ -148,3 +148,60 @@ def enrichment_rows():
     rows = [(0, "down", 8, 0.02, 1e-6, 1e-4), (1, "up", 8, 0.98, 1e-6, 1e-4),
             (2, "up", 8, 0.55, 0.5, 0.7)]  # fmt: skip
     return pd.DataFrame(rows, columns=["factor", "gene_set", "n_genes", "auc", "p", "q"])
+
+
+PREDICTED = {
+    "no_change": -0.01, "additive": 0.80, "mean_of_perturbed": -3.0, "latents": 0.35,
+    "latents+residuals": 0.74, "ceiling": 0.92,
+}  # fmt: skip
+
+
+def conditional_rows(types=TYPES, values=None):
+    """Scores that fall a little from type to type."""
+    rows = [
+        (cell_type, condition, method, value - 0.01 * t, min(value + 0.05, 1.0) - 0.01 * t,
+         10 * (1 - value), 0.04, 0.03, 1.0, 30, 25.0)
+        for t, cell_type in enumerate(types)
+        for condition in ("down", "up")
+        for method, value in (values or PREDICTED).items()
+    ]  # fmt: skip
+    scores = ["weighted_delta_r2", "pearson_delta_top50", "e_distance"]
+    columns = ["cell_type", "condition", "method", *scores, *(f"{s}_sd" for s in scores)]
+    return pd.DataFrame(rows, columns=[*columns, "n_cells", "n_changed"])
+
+
+def held_out(nll=345.0, kl=20.0, null=398.0, n=1500):
+    """As ``evaluation.reading.held_out_scores`` writes it."""
+    values = {"nll": nll, "kl": kl, "elbo": -(nll + kl), "null_nll": null}
+    return {name: {"value": v, "standard_error": 2.0, "n": n} for name, v in values.items()}
+
+
+def alarm_rows(share=0.05, low=0.04, high=0.06):
+    rows = [(view, share, low, high, 4000) for view in HALF_SEEN]
+    return pd.DataFrame(rows, columns=["representation", "share", "low", "high", "n_repeats"])
+
+
+def results_of(**changes):
+    """All tables of an experiment, those of ``changes`` instead."""
+    from synthome.reporting.ldvae import LDVAEResults
+
+    published = accuracy_rows("published", 0.12)
+    tables = {
+        "held_out": held_out(),
+        "accuracy": pd.concat([accuracy_rows(), published[published["dose"] == 5.0]]),
+        "confusion": pd.concat([confusion_rows(), confusion_rows("published", 0.8, (5.0,))]),
+        "cells": map_points(60),
+        "power": power_rows(TYPES[:3]),
+        "smallest": smallest_rows(TYPES[:3], (("latents", 1),)),
+        "alarms": alarm_rows(),
+        "planted": planted_rows(),
+        "loadings": loading_rows(),
+        "responses": response_rows(),
+        "enrichment": enrichment_rows(),
+        "conditional": conditional_rows(TYPES[:3]),
+        "genes": PLANTED,
+        "set_names": {"down": "down", "up": "up"},
+        "dose": 2.0,
+        "n_seeds": 3,
+    }
+    return LDVAEResults(**tables | changes)

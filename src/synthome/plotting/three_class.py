@@ -38,17 +38,18 @@ def accuracy_figure(accuracy: pd.DataFrame) -> Figure:
     if rows.empty:
         raise InputError("The table of accuracies has no row with a value to draw.")
     protocols = _protocols(rows)
-    figure = new_figure(height=4.6, width=5.4 * max(len(protocols), 1.5))
-    panels = figure.subplots(1, len(protocols), squeeze=False, sharey=True)[0]
-    doses = sorted(rows["dose"].unique())
+    doses = {p: sorted(rows.loc[rows["protocol"] == p, "dose"].unique()) for p in protocols}
+    widths = [max(len(of), 3) for of in doses.values()]  # a single dose needs room for its title
+    figure = new_figure(height=4.6, width=max(8.1, min(0.9 * sum(widths), 10.8)))
+    panels = figure.subplots(1, len(protocols), squeeze=False, sharey=True, width_ratios=widths)[0]
     for ax, protocol in zip(panels, protocols, strict=True):
-        _lines(ax, rows[rows["protocol"] == protocol], doses)
-        ax.set_title(PROTOCOLS.get(protocol, protocol))
+        _lines(ax, rows[rows["protocol"] == protocol], doses[protocol])
+        ax.set_title(fill(PROTOCOLS.get(protocol, protocol), 6 * len(doses[protocol]) + 18))
         ax.axhline(GUESS, color=INK, linewidth=1.1, linestyle=(0, (1, 2)), zorder=1)
         ax.text(1.0, GUESS, "guessing", transform=ax.get_yaxis_transform(), ha="right",
                 va="bottom", fontsize=7.5, color=MUTED)  # fmt: skip
     panels[0].set_ylabel("Share of rows put in the right condition")
-    panels[0].set_ylim(min(GUESS - 0.05, rows["low"].min() - 0.01), 1.0)
+    panels[0].set_ylim(min(GUESS - 0.05, rows["low"].min() - 0.01), 1.02)
     shared_legend(figure, ncols=4 if len(protocols) > 1 else 3)
     return figure
 
@@ -72,7 +73,7 @@ def _lines(ax: Axes, rows: pd.DataFrame, doses: list[float]) -> None:
                 label=style.name, **style.line_style())  # fmt: skip
     ax.set_xticks(range(len(doses)), [f"{dose:g} ×" for dose in doses])
     ax.set_xlim(-0.5, len(doses) - 0.5)
-    ax.set_xlabel("Dose: factor by which the genes are turned down or up")
+    ax.set_xlabel("Dose: factor down or up")
     add_grid(ax, "y")
 
 

@@ -1,7 +1,7 @@
 """The sentences of the verdict, from its answers: headline, caveats, external cohort, copies."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from synthome.plotting.scores import METRIC_PREFIX_EXTERNAL, Score, format_number
 from synthome.reporting.answers import Advice, Answer
@@ -17,6 +17,16 @@ def capital(text: str) -> str:
 def listed(items: Sequence[str]) -> str:
     """Join as ``a, b and c``."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def joined(sentences: Iterable[str]) -> str:
+    """Sentences one after the other; empty ones are left out."""
+    return " ".join(filter(None, sentences))
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """A share as ``42 %``."""
+    return f"{100 * share:.{decimals}f} %"
 
 
 def numbers(score: Score) -> str:

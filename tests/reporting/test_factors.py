@@ -1,0 +1,63 @@
+import pytest
+from perturbation_tables import enrichment_rows, loading_rows, response_rows
+
+from synthome.reporting.factors import factors_answer, factors_table
+
+NAMES = {"down": "down", "up": "up"}
+
+
+@pytest.fixture(scope="module")
+def loadings():
+    return loading_rows()
+
+
+def test_factors_that_come_back_are_listed_and_the_others_are_warned_of(loadings):
+    text = factors_answer(loadings, response_rows(), enrichment_rows(), NAMES, 3)
+    assert text.startswith(
+        "Of 12 factors, 3 come back with another seed (mean r ≥ 0.8 between the loadings of 3 "
+        "trainings): 0, 1 and 2. The others change with the seed: do not interpret them."
+    )
+
+
+def test_without_stable_factors_none_is_to_be_interpreted(loadings):
+    loose = loadings.assign(factor_stability=0.5)
+    text = factors_answer(loose, response_rows(), enrichment_rows(), NAMES, 3)
+    assert "None of 12 factors comes back" in text
+    assert "single factors must not be interpreted" in text
+    assert "It is not stable over seeds (0.50)." in text
+
+
+def test_a_single_training_knows_nothing_of_stability(loadings):
+    text = factors_answer(loadings, response_rows(), enrichment_rows(), NAMES, 1)
+    assert text.startswith("The model was trained once")
+    assert "stable" not in text
+
+
+def test_the_factor_that_answers_is_named_with_its_genes_and_its_set(loadings):
+    text = factors_answer(loadings, response_rows(), enrichment_rows(), NAMES, 3)
+    assert (
+        "To genes turned down, 1 of 12 factors answers (false discovery rate 0.05), most of all "
+        "factor 0, which moves by 0.60 of its spread; its leading genes are −DOWN" in text
+    )
+    assert "and the genes that were turned down stand at one end of its loadings (AUC 0.98)" in text
+
+
+def test_the_set_is_looked_up_under_its_own_name(loadings):
+    other = enrichment_rows().replace({"gene_set": {"down": "ALS"}})
+    text = factors_answer(loadings, response_rows(), other, {"down": "ALS", "up": "HD"}, 3)
+    assert text.count("stand at one end") == 1
+
+
+def test_a_change_that_no_factor_answers_to_is_told(loadings):
+    silent = response_rows().assign(q=0.5)
+    text = factors_answer(loadings, silent, enrichment_rows(), NAMES, 3)
+    assert "To genes turned up, none of 12 factors answers." in text
+
+
+def test_the_table_begins_with_the_factor_that_answers_most(loadings):
+    table = factors_table(loadings, response_rows(), n_factors=4)
+    assert table["Factor"].tolist() == ["1", "0", "11", "10"]
+    assert table.loc[0, "Effect, genes turned up"] == "+0.80 *"
+    assert table.loc[1, "Effect, genes turned down"] == "−0.60 *"
+    assert table.loc[0, "Stability"] == "0.90"
+    assert table.loc[1, "Leading genes"].count("−DOWN") == 5
