@@ -68,6 +68,17 @@ def test_one_step_is_close_to_the_maximum_of_the_likelihood():
         assert best == pytest.approx(np.log(fold[g]), abs=4 / np.sqrt(information[g]))
 
 
+def test_a_large_change_is_read_on_the_scale_of_the_logarithm():
+    """Factors of 6 and 1 / 6, with errors that cover them."""
+    fold = np.where(np.arange(60) < 3, 6.0, np.where(np.arange(60) < 6, 1 / 6.0, 1.0))
+    theta, mu = np.full(60, 5.0), [expected(2000, 60, seed) for seed in (1, 2)]
+    x = drawn(mu[0], theta, 3), drawn(mu[1], theta, 4, fold)
+    table = mean_shift(x[0], mu[0], x[1], mu[1], theta)
+    off = (table["shift"] - np.log(fold)).to_numpy()
+    assert np.abs(off[:6]).max() < 0.2
+    assert np.std((off / table["standard_error"])[6:]) == pytest.approx(1.0, abs=0.25)
+
+
 def test_counts_may_be_sparse_and_theta_infinite():
     mu = expected(50, 20, 0)
     x = np.random.default_rng(0).poisson(mu).astype(float)

@@ -32,6 +32,9 @@ centred at its weighted median over genes, with weights 1 / se^2:
 
     se_g^2 = 1 / I_g(P) + 1 / I_g(B) + sum_k f_k^2 q_k^2 v_kg^2,   z_g = T_g / se_g              (6)
 
+z ranks genes. As the size of a change, the table gives D + log r(P) - log r(B), centred as well,
+with r + 3 / (8 I) for r, and its standard error by the delta method: 1 / (I r) for 1 / I in eq. 6.
+
 Anscombe (1948), Biometrika 35, 246-254. doi:10.1093/biomet/35.3-4.246
 James, Stein (1961), Proc. Fourth Berkeley Symposium 1, 361-379.
 """
@@ -71,21 +74,24 @@ def mean_shift(
 
     Returns
     -------
-    Columns ``gene`` (or its number), ``shift`` (natural log), ``standard_error``, ``z``, in the
-    order of the genes.
+    Columns ``gene`` (or its number), ``shift`` (natural log), ``standard_error`` (of the shift),
+    ``z`` (eq. 6), in the order of the genes.
     """
     u_base, i_base = residual_shift(counts_base, mu_base, theta)
     u_pert, i_pert = residual_shift(counts_pert, mu_pert, theta)
     latent, latent_variance = latent_shift(mu_base, mu_pert)
-    total = latent + u_pert - u_base  # eq. 1
     error = np.sqrt(1.0 / i_pert + 1.0 / i_base + latent_variance)
-    total = total - weighted_median(total, 1.0 / error**2)
+    z = _centred(latent + u_pert - u_base, error) / error  # eqs. 1 and 6
+    root_base, root_pert = 1.0 + u_base / 2.0, 1.0 + u_pert / 2.0  # of r + 3 / (8 I)
+    log_error = np.sqrt(
+        1.0 / (i_pert * root_pert**2) + 1.0 / (i_base * root_base**2) + latent_variance
+    )
     return pd.DataFrame(
         {
             "gene": np.arange(len(theta)) if genes is None else np.asarray(genes),
-            "shift": total,
-            "standard_error": error,
-            "z": total / error,
+            "shift": _centred(latent + 2.0 * np.log(root_pert / root_base), log_error),
+            "standard_error": log_error,
+            "z": z,
         }
     )
 
@@ -136,6 +142,10 @@ def weighted_median(values: PerGene, weights: PerGene) -> float:
     order = np.argsort(values, kind="stable")
     reached = weights[order].cumsum()
     return float(values[order][np.searchsorted(reached, 0.5 * reached[-1])])
+
+
+def _centred(change: PerGene, error: PerGene) -> PerGene:
+    return change - weighted_median(change, 1.0 / error**2)
 
 
 def _centred_log(mu: Means) -> Means:

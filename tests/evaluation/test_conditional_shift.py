@@ -1,0 +1,186 @@
+"""A change is carried from types to a type: by latents where they hold it, else by residuals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from synthome.errors import InputError
+from synthome.evaluation import conditional_shift as module
+from synthome.evaluation.conditional_shift import (
+    ConditionalShiftConfig,
+    conditional_shift,
+    shifted_counts,
+    shrunken,
+)
+
+N_VARS, N_CELLS = 80, 600
+CONFIG = ConditionalShiftConfig(n_deals=2, n_components=5)
+GENES = np.random.default_rng(99)
+W = GENES.normal(0, 0.5, (N_VARS, 3))
+B = GENES.normal(0, 0.8, N_VARS)
+THETA = np.full(N_VARS, 4.0)
+
+
+def setting(step=0.0, fold=None, n_cells=N_CELLS, seed=0):
+    """Three types that differ in their latents; ``up`` moves latents, or multiplies genes."""
+    rng = np.random.default_rng(seed)
+    types = np.array(["a", "b", "c"])[np.arange(n_cells) % 3]
+    centre = np.array([[1.2, 0, 0], [-1.2, 0.5, 0], [0, -1.2, 0.5]])[np.arange(n_cells) % 3]
+    z = centre + 0.3 * rng.standard_normal((n_cells, 3))
+    size = 300.0 * rng.lognormal(0, 0.2, n_cells)
+
+    def mu_of(z, size):
+        rho = np.exp(z @ W.T + B)
+        return size[:, None] * rho / rho.sum(axis=1, keepdims=True)
+
+    def draw(mu):
+        return rng.poisson(mu * rng.gamma(THETA, 1 / THETA, mu.shape)).astype(float)
+
+    moved = z + np.array([0, 0, step])
+    counts = np.concatenate(
+        [draw(mu_of(z, size)), draw(mu_of(moved, size) * (1.0 if fold is None else fold))]
+    )
+    obs = pd.DataFrame(
+        {
+            "cell_type": np.tile(types, 2),
+            "condition": np.repeat(["base", "up"], n_cells),
+            "twin": np.tile(np.arange(n_cells), 2),
+            "library_size": counts.sum(axis=1),
+        },
+        index=[f"c{i}" for i in range(2 * n_cells)],
+    )
+    counts = sparse.csr_matrix(counts)
+    twins = AnnData(
+        counts,
+        obs=obs,
+        var=pd.DataFrame(index=[f"g{j}" for j in range(N_VARS)]),
+        layers={"counts": counts},
+        uns={"synthome": {"label_key": "cell_type", "scale": "counts"}},
+    )
+    both = np.tile(size, 2)
+    return (
+        twins,
+        np.concatenate([z, moved]),
+        lambda latents, rows: mu_of(latents, both[rows]),
+        THETA,
+    )
+
+
+def r2(table):
+    return table.groupby("method")["weighted_delta_r2"].mean()
+
+
+def test_a_shift_of_the_latents_is_carried_by_the_latents():
+    found = r2(conditional_shift(*setting(step=1.5), CONFIG))
+    assert found["no_change"] == pytest.approx(0.0, abs=0.15)
+    assert found["latents"] > found["additive"]
+    assert found["latents"] == pytest.approx(found["ceiling"], abs=0.03)
+    assert found["latents+residuals"] == pytest.approx(found["latents"], abs=0.02)
+    assert found["mean_of_perturbed"] < 0.5
+
+
+def test_a_change_of_single_genes_is_carried_by_the_residuals():
+    fold = np.where(np.arange(N_VARS) < 8, 2.5, np.where(np.arange(N_VARS) < 16, 0.4, 1.0))
+    table = conditional_shift(*setting(fold=fold), CONFIG)
+    found = r2(table)
+    assert found["latents"] == pytest.approx(found["no_change"], abs=0.05)
+    assert found["latents+residuals"] > found["additive"]
+    assert found["latents+residuals"] > found["ceiling"] - 0.08
+    distance = table.groupby("method")["e_distance"].mean()
+    assert distance["latents+residuals"] < 0.5 * distance["no_change"]
+    assert abs(distance["ceiling"]) < 0.2 * distance["no_change"]
+
+
+def test_the_table_has_a_row_for_each_type_and_method():
+    table = conditional_shift(*setting(step=1.0), CONFIG)
+    assert len(table) == 3 * 6
+    assert set(table["cell_type"]) == {"a", "b", "c"}
+    assert (table["n_cells"] == 50).all()
+    assert (table["n_changed"] > 0).all()
+    assert (table["weighted_delta_r2_sd"] >= 0).all()
+    again = conditional_shift(*setting(step=1.0), CONFIG)
+    pd.testing.assert_frame_equal(again, table)
+
+
+def test_all_sets_of_cells_are_disjoint_and_the_target_teaches_nothing(monkeypatch):
+    twins, z, decode, theta = setting(step=1.0)
+    twin, types = twins.obs["twin"].to_numpy(), twins.obs["cell_type"].to_numpy(str)
+    condition = twins.obs["condition"].to_numpy(str)
+    seen = []
+
+    def spy(cells, start, other_true, sources, rng):
+        groups = [start, other_true, *(rows for pair in sources for rows in pair)]
+        used = np.concatenate([twin[rows] for rows in groups])
+        assert len(used) == len(set(used))
+        assert set(condition[start]) == {"base"}
+        assert set(condition[other_true]) == {"up"}
+        target = set(types[start]) | set(types[other_true])
+        assert len(target) == 1
+        for a, b in sources:
+            assert set(condition[a]) == {"base"}
+            assert set(condition[b]) == {"up"}
+            assert not target & set(types[np.concatenate([a, b])])
+        seen.append(target)
+        yield "no_change", cells.x[start].toarray()
+
+    monkeypatch.setattr(module, "_predictions", spy)
+    conditional_shift(twins, z, decode, theta, CONFIG)
+    assert len(seen) == 3 * 2
+
+
+def test_the_order_of_rows_does_not_matter():
+    twins, z, decode, theta = setting(step=1.0, n_cells=240)
+    order = np.random.default_rng(0).permutation(twins.n_obs)
+    one = conditional_shift(twins, z, decode, theta, CONFIG)
+    shuffled = twins[order].copy()
+    other = conditional_shift(
+        shuffled, z[order], lambda own, rows: decode(own, order[rows]), theta, CONFIG
+    )
+    exact = one["method"].isin(["no_change", "additive", "ceiling"])
+    pd.testing.assert_frame_equal(one[exact], other[exact])
+
+
+def test_types_that_are_too_rare_are_refused():
+    with pytest.raises(InputError, match="two types have 400 cells; 0 of 3 have"):
+        conditional_shift(*setting(), ConditionalShiftConfig(min_cells=100))
+
+
+def test_counts_change_by_the_ratio_and_stay_where_it_is_one():
+    rng = np.random.default_rng(0)
+    mu = np.full((20_000, 3), 4.0)
+    counts = rng.poisson(mu).astype(float)
+    ratio = np.broadcast_to([1.0, 0.5, 3.0], mu.shape)
+    new = shifted_counts(counts, mu, ratio, rng)
+    np.testing.assert_array_equal(new[:, 0], counts[:, 0])
+    np.testing.assert_allclose(new.mean(axis=0), [4.0, 2.0, 12.0], rtol=0.03)
+    assert (new == np.round(new)).all()
+
+
+def test_changes_are_shrunk_as_their_posterior_says():
+    """Close to the posterior mean of the law that drew them, which the function has to find out."""
+    rng = np.random.default_rng(0)
+    variance = rng.gamma(1.0, 0.05, 5000) + 0.002
+    real = rng.random(5000) < 0.1
+    truth = np.where(real, rng.normal(0, 0.8, 5000), 0.0)
+    u = truth + rng.normal(0, np.sqrt(variance))
+    slab = 0.8**2
+    densities = [
+        share * np.exp(-0.5 * u**2 / v) / np.sqrt(v)
+        for share, v in ((0.9, variance), (0.1, variance + slab))
+    ]
+    oracle = densities[1] / (densities[0] + densities[1]) * slab / (slab + variance) * u
+    found = shrunken(u, variance)
+    error = {name: np.mean((x - truth) ** 2) for name, x in
+             {"found": found, "oracle": oracle, "raw": u, "zero": 0 * u}.items()}  # fmt: skip
+    assert error["found"] < 1.05 * error["oracle"]
+    assert error["found"] < 0.4 * min(error["raw"], error["zero"])
+
+
+def test_a_count_or_two_of_a_silent_gene_are_no_change():
+    """A huge change without information, among many that are known to be none."""
+    rng = np.random.default_rng(0)
+    variance = np.append(np.full(500, 0.01), 100.0)
+    u = np.append(rng.normal(0, 0.1, 500), 20.0)
+    assert abs(shrunken(u, variance)[-1]) < 0.1
