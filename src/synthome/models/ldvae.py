@@ -331,7 +331,8 @@ class LDVAEGenerator:
         if len(absent):
             raise InputError(
                 f"{len(absent):,} of the {self.like.n_vars:,} genes of the model are missing in "
-                f"the data, the first being {absent[0]}. Give the cells with the genes of the training."
+                f"the data, the first being {absent[0]}. Give the cells with the genes of the "
+                "training."
             )
         if counts is None:
             if not adata.var_names.equals(self.like.var_names):
@@ -475,7 +476,7 @@ class LDVAEGenerator:
                     self.network.row_nll(counts, library_size, batch, qz.sample())
                     for _ in range(n_draws)
                 ]
-                kl = kl_divergence(qz, Normal(0.0, 1.0)).sum(dim=-1)
+                kl = _kl(qz).sum(dim=-1)
                 null = self.null.row_nll(counts, library_size)
                 parts.append(torch.stack([torch.stack(drawn).mean(dim=0), kl, null]).double())
         nll, kl, null_nll = torch.cat(parts, dim=1).numpy()
