@@ -9,6 +9,10 @@ from synthome.hooks.lineage import RunStatusHooks, StatsHooks
 from synthome.hooks.lines import LineHooks
 from synthome.hooks.mlflow import MlflowHooks
 from synthome.hooks.outcome import OutcomeHooks
+from synthome.hooks.stages import StageHooks
 
 # Kedro calls the last one first: what a run ends with is told when all others have finished.
-HOOKS = (OutcomeHooks(), CheckHooks(), LineHooks(), MlflowHooks(), RunStatusHooks(), StatsHooks())
+HOOKS = (
+    OutcomeHooks(), CheckHooks(), StageHooks(), LineHooks(), MlflowHooks(), RunStatusHooks(),
+    StatsHooks(),
+)  # fmt: skip
