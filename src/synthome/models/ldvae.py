@@ -394,10 +394,11 @@ class LDVAEGenerator:
         total = np.maximum(self.depths.draw(wanted, rng), 1.0)
         share = np.minimum(self.shares.draw(wanted, rng) / PARTS_PER, 1.0)
         counts = self._draw_counts(z, np.maximum(total * share, 1.0), batch, rng)
+        total = np.maximum(total, np.asarray(counts.sum(axis=1)).ravel())
         rates = sparse.csr_matrix(sparse.diags_array(self.target_sum / total) @ counts)
         result = as_synthetic(rates.log1p().toarray(), wanted, self.like)
         result.layers[COUNTS] = counts
-        result.obs[LIBRARY_SIZE] = np.maximum(total, np.asarray(counts.sum(axis=1)).ravel())
+        result.obs[LIBRARY_SIZE] = total
         if len(self.batches) > 1:
             result.obs[batch_key(self.like)] = np.array(self.batches)[batch]
         return result
@@ -564,7 +565,8 @@ def set_aside(adata: AnnData, fraction: float, seed: int) -> np.ndarray:
             group = codes
     order = generator(seed, "aside").permutation(np.unique(group))
     size = np.bincount(group - group.min())[order - group.min()].cumsum()
-    return np.isin(group, order[: max(1, int(np.searchsorted(size, fraction * adata.n_obs)))])
+    n_groups = int(np.searchsorted(size, fraction * adata.n_obs, side="right"))
+    return np.isin(group, order[: max(1, n_groups)])
 
 
 def _batches(train: AnnData) -> tuple[str, ...]:
