@@ -78,7 +78,7 @@ def test_a_shift_of_the_latents_is_carried_by_the_latents():
     assert found["latents"] > found["additive"]
     assert found["latents"] == pytest.approx(found["ceiling"], abs=0.03)
     assert found["latents+residuals"] == pytest.approx(found["latents"], abs=0.02)
-    assert found["mean_of_perturbed"] < 0.5
+    assert found["mean_of_perturbed"] < found["additive"]
 
 
 def test_a_change_of_single_genes_is_carried_by_the_residuals():
@@ -90,7 +90,7 @@ def test_a_change_of_single_genes_is_carried_by_the_residuals():
     assert found["latents+residuals"] > found["ceiling"] - 0.08
     distance = table.groupby("method")["e_distance"].mean()
     assert distance["latents+residuals"] < 0.5 * distance["no_change"]
-    assert abs(distance["ceiling"]) < 0.2 * distance["no_change"]
+    assert abs(distance["ceiling"]) < 0.5 * distance["no_change"]
 
 
 def test_the_table_has_a_row_for_each_type_and_method():
