@@ -5,16 +5,17 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from synthome.anndata_schema import SPLIT
+from synthome.anndata_schema import SPLIT, provenance
 from synthome.evaluation.conditional_shift import ConditionalShiftConfig
 from synthome.evaluation.detection import DetectionConfig
 from synthome.evaluation.reading import ReadingConfig
 from synthome.evaluation.three_class import ThreeClassConfig
 from synthome.models.registry import GeneratorSettings, from_state
+from synthome.reporting import ldvae_words
 from synthome.state_file import State
 
 Document = dict[str, Any]
-FIGURES: tuple[str, ...] = ()
+FIGURES = tuple(ldvae_words.FIGURES)
 
 
 def measure(prepared: AnnData, weights: State) -> Document:
@@ -125,3 +126,47 @@ def carry_over(
     from synthome.evaluation import reading as read
 
     return read.carry_over(from_state(weights), prepared, reading, shift)
+
+
+def answer(
+    prepared: AnnData,
+    held_out: Document,
+    accuracy: pd.DataFrame,
+    confusion: pd.DataFrame,
+    cells: pd.DataFrame,
+    power: pd.DataFrame,
+    smallest: pd.DataFrame,
+    alarms: pd.DataFrame,
+    planted: pd.DataFrame,
+    loadings: pd.DataFrame,
+    responses: pd.DataFrame,
+    enrichment: pd.DataFrame,
+    conditional: pd.DataFrame,
+    reading: ReadingConfig,
+) -> tuple[Document | bytes, ...]:
+    """What the report says and shows of all this: the document of answers, then ``FIGURES``."""
+    from synthome.evaluation.reading import roles
+    from synthome.plotting.style import png_bytes
+    from synthome.reporting.ldvae import LDVAEResults, ldvae_answers, ldvae_figures
+
+    facts = provenance(prepared)
+    results = LDVAEResults(
+        held_out=held_out,
+        accuracy=accuracy,
+        confusion=confusion,
+        cells=cells,
+        power=power,
+        smallest=smallest,
+        alarms=alarms,
+        planted=planted,
+        loadings=loadings,
+        responses=responses,
+        enrichment=enrichment,
+        conditional=conditional,
+        genes=roles(prepared),
+        set_names={"down": str(facts["down_set"]), "up": str(facts["up_set"])},
+        dose=reading.dose,
+        n_seeds=reading.n_seeds,
+    )
+    figures = ldvae_figures(results)
+    return ldvae_answers(results).document(), *(png_bytes(figures[name]) for name in FIGURES)

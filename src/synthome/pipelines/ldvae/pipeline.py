@@ -3,6 +3,8 @@
 from kedro.pipeline import Node, Pipeline
 
 from synthome.pipelines.ldvae.nodes import (
+    FIGURES,
+    answer,
     carry_over,
     detect,
     find_planted,
@@ -13,6 +15,20 @@ from synthome.pipelines.ldvae.nodes import (
 )
 
 MODEL = ["prepared", "weights"]
+TABLES = [
+    "held_out_scores",
+    "three_class_scores",
+    "confusion",
+    "cell_map",
+    "power",
+    "smallest_doses",
+    "false_alarms",
+    "planted_scores",
+    "loadings",
+    "factor_responses",
+    "enrichment",
+    "conditional_scores",
+]
 
 
 def create_pipeline() -> Pipeline:
@@ -45,6 +61,12 @@ def create_pipeline() -> Pipeline:
                 [*MODEL, "params:reading", "params:carry_over"],
                 "conditional_scores",
                 name="carry_over",
+            ),
+            Node(
+                answer,
+                ["prepared", *TABLES, "params:reading"],
+                ["answers", *(f"figure_{name}" for name in FIGURES)],
+                name="answer",
             ),
         ],
         namespace="ldvae",
