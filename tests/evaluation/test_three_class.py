@@ -9,6 +9,7 @@ from scipy import sparse
 from synthome.evaluation.three_class import (
     ThreeClassConfig,
     accuracy_interval,
+    drawn_groups,
     held_out_rows,
     published_network,
     three_class,
@@ -157,3 +158,13 @@ def test_the_published_network_learns_what_no_line_separates():
     assert (predict(x[400:]) == y[400:]).mean() > 0.9
     again = published_network(x[:400], y[:400], 7, seed=1)
     np.testing.assert_array_equal(again(x), predict(x))
+
+
+def test_few_donors_are_not_what_a_bootstrap_draws():
+    """One donor drawn again and again has no spread, and would feign a certain result."""
+    tripled = twins(cells(), DOWN, UP, 2.0, np.random.default_rng(0))
+    tripled.obs["donor"] = np.where(tripled.obs["twin"] % 2, "a", "b")
+    tripled.uns["synthome"] = tripled.uns["synthome"] | {"group_key": "donor"}
+    assert len(np.unique(drawn_groups(tripled))) == 120
+    tripled.obs["donor"] = (tripled.obs["twin"] % 6).astype(str)
+    assert len(np.unique(drawn_groups(tripled))) == 6

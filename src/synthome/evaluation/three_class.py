@@ -10,7 +10,8 @@ right in one of three. Two protocols:
 
 In both, everything is fitted on training rows: the model that the caller brings, components,
 scales, penalties, classifiers. The interval of an accuracy is a bootstrap over groups of test rows,
-since the three rows of a cell are no three cells.
+since the three rows of a cell are no three cells: over donors where five or more are tested, over
+cells otherwise, and then it says nothing of how donors differ.
 
 Classifiers are a multinomial logistic regression on every representation, ridge regression on all
 genes, and on the latents the published network: one layer of 7 units, 36 x 7 = 252 hidden weights.
@@ -54,6 +55,7 @@ RESULT_COLUMNS = [
     *("protocol", "dose", "representation", "classifier", "accuracy", "low", "high"),
     *("n_features", "n_train", "n_test", "n_groups"),
 ]
+FEW_GROUPS = 5  # of which a bootstrap would show too little
 N_PARTS = 10  # that groups are dealt to, of which some are the test part
 
 
@@ -123,7 +125,7 @@ def three_class(
         train, test = tripled[~is_test].copy(), tripled[is_test].copy()
         z_train, z_test, mu_train, mu_test, theta = embed(train, test)
         embedded = Embedded(z_train, mu_train, theta), Embedded(z_test, mu_test, theta)
-        true, group = test.obs[CONDITION].to_numpy(dtype=str), groups_of(test)
+        true, group = test.obs[CONDITION].to_numpy(dtype=str), drawn_groups(test)
         sizes = train.n_obs, test.n_obs, len(np.unique(group))
         predictions = _predictions((train, test), embedded, {"down": down, "up": up}, config)
         for representation, classifier, n_features, predicted in predictions:
@@ -246,6 +248,12 @@ def _confusion(
 def groups_of(adata: AnnData) -> np.ndarray:
     """Rows that are not independent: of one donor, or of one cell."""
     return adata.obs[group_key(adata) or TWIN].astype(str).to_numpy()
+
+
+def drawn_groups(test: AnnData) -> np.ndarray:
+    """What a bootstrap draws: donors, or cells where few donors are tested."""
+    group = groups_of(test)
+    return group if len(np.unique(group)) >= FEW_GROUPS else test.obs[TWIN].astype(str).to_numpy()
 
 
 def _some(adata: AnnData, config: ThreeClassConfig) -> AnnData:
