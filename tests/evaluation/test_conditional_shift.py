@@ -104,6 +104,21 @@ def test_the_table_has_a_row_for_each_type_and_method():
     pd.testing.assert_frame_equal(again, table)
 
 
+def test_components_are_those_of_other_types(monkeypatch):
+    twins, z, decode, theta = setting(step=1.0, n_cells=240)
+    seen = []
+    components = module._components
+
+    def spy(x, config):
+        seen.append(len(x))
+        return components(x, config)
+
+    monkeypatch.setattr(module, "_components", spy)
+    twins.obs["cell_type"] = np.tile(np.repeat(["a", "b", "c"], [60, 80, 100]), 2)
+    conditional_shift(twins, z, decode, theta, CONFIG)
+    assert seen == [180, 160, 140]
+
+
 def test_all_sets_of_cells_are_disjoint_and_the_target_teaches_nothing(monkeypatch):
     twins, z, decode, theta = setting(step=1.0)
     twin, types = twins.obs["twin"].to_numpy(), twins.obs["cell_type"].to_numpy(str)

@@ -33,7 +33,10 @@ centred at its weighted median over genes, with weights 1 / se^2:
     se_g^2 = 1 / I_g(P) + 1 / I_g(B) + sum_k f_k^2 q_k^2 v_kg^2,   z_g = T_g / se_g              (6)
 
 z ranks genes. As the size of a change, the table gives D + log r(P) - log r(B), centred as well,
-with r + 3 / (8 I) for r, and its standard error by the delta method: 1 / (I r) for 1 / I in eq. 6.
+with r + 3 / (8 I) for r, and its own standard error: at r times the mean, S has the variance
+r A + r^2 (I - A) with A = sum_i mu / (1 + mu / theta)^2, the part of counting, so that in eq. 6
+
+    1 / I_g becomes (A_g / r_g + I_g - A_g) / I_g^2                                             (7)
 
 Anscombe (1948), Biometrika 35, 246-254. doi:10.1093/biomet/35.3-4.246
 James, Stein (1961), Proc. Fourth Berkeley Symposium 1, 361-379.
@@ -84,7 +87,9 @@ def mean_shift(
     z = _centred(latent + u_pert - u_base, error) / error  # eqs. 1 and 6
     root_base, root_pert = 1.0 + u_base / 2.0, 1.0 + u_pert / 2.0  # of r + 3 / (8 I)
     log_error = np.sqrt(
-        1.0 / (i_pert * root_pert**2) + 1.0 / (i_base * root_base**2) + latent_variance
+        _log_variance(mu_pert, theta, root_pert, i_pert)
+        + _log_variance(mu_base, theta, root_base, i_base)
+        + latent_variance
     )
     return pd.DataFrame(
         {
@@ -142,6 +147,12 @@ def weighted_median(values: PerGene, weights: PerGene) -> float:
     order = np.argsort(values, kind="stable")
     reached = weights[order].cumsum()
     return float(values[order][np.searchsorted(reached, 0.5 * reached[-1])])
+
+
+def _log_variance(mu: Means, theta: PerGene, root: PerGene, information: PerGene) -> PerGene:
+    """Eq. 7; ``root`` is the square root of r."""
+    counting = (mu / np.square(1.0 + mu / theta)).sum(axis=0, dtype=np.float64)
+    return (counting / root**2 + np.maximum(information - counting, 0.0)) / information**2
 
 
 def _centred(change: PerGene, error: PerGene) -> PerGene:
