@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from synthome.csr import CSRRows
 from synthome.errors import InputError
 from synthome.training import loop
 from synthome.training.config import TrainingConfig
@@ -106,14 +107,109 @@ def test_patience_ends_training():
     assert history["epoch"].iloc[-1] == best + 7
 
 
+class Listed(Line):
+    """Keeps the rows of each minibatch that it is trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[list[int]] = []
+
+    def loss(self, number: Tensor, x: Tensor, y: Tensor, kl_weight: float = 1.0):
+        if self.training:
+            self.seen.append(number.int().tolist())
+        return super().loss(x, y, kl_weight)
+
+
+@pytest.mark.parametrize(
+    ("n_obs", "n_steps", "sizes"),
+    [
+        (50, None, [16, 16, 16, 2]),
+        (50, 2, [16, 16]),
+        (50, 7, [16] * 7),
+        (16, 3, [16] * 3),
+        (5, None, [5]),
+        (5, 4, [5] * 4),
+    ],
+)
+def test_an_epoch_is_a_pass_or_so_many_steps(n_obs, n_steps, sizes):
+    """Steps go through all rows before one comes again, in another order each time."""
+    config = CONFIG.model_copy(update={"steps_per_epoch": n_steps, "max_epochs": 2})
+    torch.manual_seed(0)
+    model = Listed()
+    history = fit(model, (torch.arange(float(n_obs)), *data(n_obs)), config, seed=0)
+    assert len(history) == 2
+    assert [len(rows) for rows in model.seen] == 2 * sizes
+    epochs = [np.concatenate(model.seen[i * len(sizes) :][: len(sizes)]) for i in range(2)]
+    for rows in epochs:
+        for start in range(0, len(rows), n_obs):
+            one_pass = rows[start : start + n_obs]
+            assert len(set(one_pass)) == len(one_pass)
+    if n_obs > 16:
+        assert (epochs[0] != epochs[1]).any()
+
+
+def test_sparse_rows_and_tensors_go_together():
+    """A minibatch takes the same rows of each, in training and in validation."""
+
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(()))
+
+        def loss(self, counts: CSRRows, total: Tensor, kl_weight: float = 1.0):
+            torch.testing.assert_close(counts.row_sums(), total)
+            return {"loss": (self.weight - total).square().mean()}
+
+    counts = np.random.default_rng(0).poisson(0.5, (40, 6)).astype(np.float32)
+    rows, total = CSRRows.of(counts), torch.from_numpy(counts.sum(axis=1))
+    fit(Sums(), (rows, total), CONFIG, seed=0, validation=(rows, total))
+
+
+class Crawl(nn.Module):
+    """The loss falls by a hundredth of itself in each epoch, without end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.register_buffer("value", torch.tensor(100.0))
+
+    def loss(self, x: Tensor, kl_weight: float = 1.0) -> dict[str, Tensor]:
+        if self.training:
+            self.value *= 0.99
+        return {"loss": self.value + 0.0 * self.weight.sum()}
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "expected"), [(0.0, 40), (0.005, 40), (0.012, 40), (0.035, 40), (0.055, 6)]
+)
+def test_gains_below_the_tolerance_do_not_keep_training_alive(tolerance, expected):
+    """One epoch gains 1 %, five gain 4.9 %: together they may be enough; the best is kept."""
+    config = TrainingConfig(max_epochs=40, patience=5, tolerance=tolerance)
+    rows = [torch.zeros(3)]
+    history = fit(Crawl(), rows, config, seed=0, validation=rows)
+    assert len(history) == expected
+    assert history.loc[history["best"], "epoch"].item() == expected
+
+
 class Killed(Exception):
     """Stands for the signal that ends a process."""
 
 
-@pytest.mark.parametrize("schedule", ["constant", "plateau", "cosine"])
-def test_a_killed_run_resumes_to_the_same_weights(tmp_path, schedule):
+@pytest.mark.parametrize(
+    ("schedule", "n_steps"),
+    [("constant", None), ("plateau", None), ("cosine", None), ("plateau", 7)],
+)
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path, schedule, n_steps):
     """To the bit: optimizer, schedule, noise, order of rows and best weights all come back."""
-    config = CONFIG.model_copy(update={"schedule": schedule, "checkpoint_every": 10})
+    config = CONFIG.model_copy(
+        update={
+            "schedule": schedule,
+            "checkpoint_every": 10,
+            "steps_per_epoch": n_steps,
+            "patience": None if n_steps is None else 15,
+            "tolerance": 0.3,
+        }
+    )
     x, y = data()
     validation = data(20, seed=5)
     whole = line()
