@@ -1,21 +1,30 @@
-"""A project in which rare_vae ran, and one in which nothing did."""
+"""Projects in which a system ran once, for all tests that look at it, and one in which none did."""
 
 from pathlib import Path
 
 import pytest
 from project_copy import copy_project, run
 
-
 N_TREES = 4  # enough to see that wiring is right
+
+
+def _finish(folder: Path, system: str) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNTHOME_TRACKING", "off")
+        patch.setattr("synthome.evaluation.classifiers.N_TREES", N_TREES)
+        return run(copy_project(folder), system)
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
-    """A project in which rare_vae ran once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SYNTHOME_TRACKING", "off")
-        patch.setattr("synthome.evaluation.classifiers.N_TREES", N_TREES)
-        return run(copy_project(tmp_path_factory.mktemp("finished")), "rare_vae")
+    """A project in which rare_vae ran."""
+    return _finish(tmp_path_factory.mktemp("finished"), "rare_vae")
+
+
+@pytest.fixture(scope="session")
+def finished_ldvae(tmp_path_factory) -> Path:
+    """A project in which ldvae ran."""
+    return _finish(tmp_path_factory.mktemp("finished_ldvae"), "ldvae")
 
 
 @pytest.fixture

@@ -23,5 +23,5 @@ def to_table(synthetic: AnnData, values: str) -> pd.DataFrame:
             f"values={values} is not in the synthetic cohort, which holds: {', '.join(held)}. "
             "Use values=original for the scale that your cohort came in."
         )
-    genes = pd.DataFrame(held[values], index=synthetic.obs_names, columns=synthetic.var_names)
+    genes = synthetic.to_df(None if values == "log" else values)  # dense, also where it is sparse
     return pd.concat([synthetic.obs, genes], axis=1)
