@@ -63,6 +63,16 @@ def test_a_clear_signal_among_noise_is_found_in_new_rows():
     assert (fit_ridge(x, y, groups).predict(new) == true).mean() > 0.9
 
 
+@pytest.mark.parametrize("p", [12, 150])
+def test_single_precision_gives_the_same_classes(p):
+    x, y, groups = data(n=90, p=p)
+    double, single = fit_ridge(x, y, groups), fit_ridge(x.astype(np.float32), y, groups)
+    assert single.weights.dtype == np.float32
+    assert single.penalty == double.penalty
+    new = data(n=90, p=p, seed=9)[0]
+    np.testing.assert_array_equal(single.predict(new), double.predict(new))
+
+
 def test_of_equal_penalties_the_strongest_is_taken():
     """Classes that are far apart are told apart at any of these."""
     x, y, groups = data(signal=200.0)

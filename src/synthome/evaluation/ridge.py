@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+EMPTY = {4: 1e-6, 8: 1e-9}  # share of the largest square: no direction, in single and double
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # in units of the mean square of X
 
 
@@ -46,10 +47,11 @@ def fit_ridge(
 ) -> Ridge:
     """Eqs. 1-3: the penalty that classifies most rows of left-out groups rightly.
 
-    A penalty is multiplied by ``trace(X^T X) / min(n, p)``, so that it has no unit.
+    A penalty is multiplied by ``trace(X^T X) / min(n, p)``, so that it has no unit. The fit has the
+    precision of ``x``: single is enough for classes, and takes half the time.
     """
     classes, code = np.unique(y, return_inverse=True)
-    indicator = np.eye(len(classes))[code]
+    indicator = np.eye(len(classes), dtype=x.dtype)[code]
     mean, intercept = x.mean(axis=0), indicator.mean(axis=0)
     x, target = x - mean, indicator - intercept
     u, d, back = _decomposed(x)
@@ -79,7 +81,7 @@ def held_out_residuals(
     for size in np.unique(sizes):
         rows = np.stack([members[g] for g in np.flatnonzero(sizes == size)])  # (n_groups, size)
         part = u[rows]
-        own = np.eye(size) - (part * kept) @ part.transpose(0, 2, 1)
+        own = np.eye(size, dtype=u.dtype) - (part * kept) @ part.transpose(0, 2, 1)
         result[rows] = np.linalg.solve(own, residual[rows])
     return result
 
@@ -90,7 +92,7 @@ def _decomposed(
     """U, d and V of the directions that are not numerically empty, by the smaller Gram matrix."""
     wide = x.shape[1] > x.shape[0]
     square, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
-    there = square > 1e-9 * max(float(square[-1]), 1e-300)
+    there = square > EMPTY[x.itemsize] * max(float(square[-1]), np.finfo(x.dtype).tiny)
     d, vectors = np.sqrt(square[there]), vectors[:, there]
     if wide:
         return vectors, d, x.T @ (vectors / d)

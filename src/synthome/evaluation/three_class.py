@@ -217,7 +217,7 @@ def _predictions(
     found = []
     for name, x in seen.items():
         if name == "all_genes":
-            ridge = fit_ridge(x, y, groups_of(train))
+            ridge = fit_ridge(x.astype(np.float32), y, groups_of(train))
             found.append((name, "ridge", x.shape[1], ridge.predict(new[name])))
             continue
         model = standardised_logistic(x, y)
