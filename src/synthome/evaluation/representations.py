@@ -114,7 +114,7 @@ def residuals(
     counts: sparse.csr_matrix | Float[np.ndarray, "n_obs n_vars"], embedded: Embedded
 ) -> Float[np.ndarray, "n_obs n_vars"]:
     """Eq. 1; 0 for a gene that is not expected and not there."""
-    dense = counts.toarray() if sparse.issparse(counts) else counts
+    dense = sparse.csr_matrix(counts).toarray() if sparse.issparse(counts) else np.asarray(counts)
     spread = np.sqrt(embedded.mu + embedded.mu**2 / embedded.theta)
     return np.divide(
         dense - embedded.mu, spread, out=np.zeros_like(embedded.mu), where=spread > 0.0

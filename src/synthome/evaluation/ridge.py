@@ -79,7 +79,7 @@ def held_out_residuals(
     result = np.empty_like(target)
     sizes = np.array([len(rows) for rows in members])
     for size in np.unique(sizes):
-        rows = np.stack([members[g] for g in np.flatnonzero(sizes == size)])  # (n_groups, size)
+        rows = np.stack([own for own in members if len(own) == size])  # (n_groups, size)
         part = u[rows]
         own = np.eye(size, dtype=u.dtype) - (part * kept) @ part.transpose(0, 2, 1)
         result[rows] = np.linalg.solve(own, residual[rows])
