@@ -11,6 +11,7 @@ from nbclient.exceptions import CellExecutionError
 from project_copy import PROJECT
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+FINISHED = {"03_ldvae_perturbation": "finished_ldvae"}  # the project that a notebook reads
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the kernel's own client
@@ -18,8 +19,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def folder(finished, tmp_path) -> Path:
+def notebook_folder(finished: Path, tmp_path: Path) -> Path:
     """The notebook folder of a copy of the finished project."""
     shutil.copytree(finished, tmp_path / "project")
     (tmp_path / "project/notebooks").mkdir()
@@ -34,15 +34,18 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, folder):
+def test_notebook_runs(path, request, tmp_path):
+    finished = request.getfixturevalue(FINISHED.get(path.stem, "finished"))
+    folder = notebook_folder(finished, tmp_path)
     shutil.copy(path, folder)
     notebook = nbformat.read(path, as_version=4)
     execute(notebook, folder)
     assert all(cell.get("execution_count") for cell in notebook.cells if cell.cell_type == "code")
 
 
-def test_a_failing_notebook_is_noticed(folder):
+def test_a_failing_notebook_is_noticed(finished, tmp_path):
     """Kedro's tracebacks hide errors from some runners: this one must see them."""
+    folder = notebook_folder(finished, tmp_path)
     cells = [nbformat.v4.new_code_cell(s) for s in ("%load_ext kedro.ipython", "assert False")]
     with pytest.raises(CellExecutionError):
         execute(nbformat.v4.new_notebook(cells=cells), folder)
