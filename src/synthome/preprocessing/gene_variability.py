@@ -106,8 +106,7 @@ def normalised_dispersion(
     score = np.zeros(n_vars)
     for b in np.flatnonzero(n_train > 1):
         mean = sums[b] / n_train[b]
-        variance = (squares[b] / n_train[b] - mean**2) * n_train[b] / (n_train[b] - 1)
-        score += n_train[b] * _within_bins(mean, variance)
+        score += n_train[b] * _within_bins(mean, squares[b] / n_train[b] - mean**2)
     return score / n_train.sum(), n_cells
 
 
