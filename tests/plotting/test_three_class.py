@@ -62,6 +62,17 @@ def test_shares_of_each_true_condition_are_written_with_their_rows(texts_of):
     assert "dose 2 ×" in figure.get_suptitle()
 
 
+def test_rows_are_what_adds_up_to_all():
+    """Of 100 cells as they are, 90 are called so; of 200 turned down, 100 are called so too."""
+    rows = confusion_rows(doses=(2.0,))
+    calls = {"base": (90, 5, 5), "down": (100, 50, 50), "up": (0, 0, 10)}
+    for true, counts in calls.items():
+        for predicted, n in zip(calls, counts, strict=True):
+            rows.loc[(rows["true"] == true) & (rows["predicted"] == predicted), "n"] = n
+    shares = confusion_figure(rows, 2.0).axes[0].images[0].get_array()
+    np.testing.assert_allclose(shares, [[0.9, 0.05, 0.05], [0.5, 0.25, 0.25], [0, 0, 1]])
+
+
 def test_the_confusion_of_each_protocol_stands_beside_the_other():
     both = pd.concat([confusion_rows("published", 0.8), confusion_rows()])
     figure = confusion_figure(both, 5.0, classifier="network")

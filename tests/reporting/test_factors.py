@@ -46,6 +46,21 @@ def test_the_set_is_looked_up_under_its_own_name(loadings):
     other = enrichment_rows().replace({"gene_set": {"down": "ALS"}})
     text = factors_answer(loadings, response_rows(), other, {"down": "ALS", "up": "HD"}, 3)
     assert text.count("stand at one end") == 1
+    assert "the genes that were turned down stand at one end" in text
+
+
+def test_of_several_factors_that_answer_the_one_that_moves_most_is_named(loadings):
+    answers = response_rows()
+    answers.loc[(answers["condition"] == "up") & (answers["factor"] == 2), ["effect", "q"]] = (
+        -0.3,
+        0,
+    )
+    text = factors_answer(loadings, answers, enrichment_rows(), NAMES, 3)
+    assert "To genes turned up, 2 of 12 factors answer (" in text
+    assert "most of all factor 1, which moves by 0.80" in text
+    answers.loc[(answers["condition"] == "up") & (answers["factor"] == 2), "effect"] = -0.9
+    text = factors_answer(loadings, answers, enrichment_rows(), NAMES, 3)
+    assert "most of all factor 2, which moves by 0.90" in text
 
 
 def test_a_change_that_no_factor_answers_to_is_told(loadings):

@@ -66,6 +66,7 @@ def test_values_are_those_of_the_tables(answers):
     assert accuracy["floor"] == pytest.approx(1 / 3)
     assert found["ldvae/planted_auprc"]["value"] == pytest.approx((0.88 + 0.91) / 2)
     assert found["ldvae/planted_auprc_down"]["ceiling"] == 0.90
+    assert found["ldvae/planted_auprc_down"]["floor"] == pytest.approx(33 / 2068)
     assert found["ldvae/planted_auprc_up"]["n"] == 50
     r2 = found["counterfactual/weighted_delta_r2"]
     assert (r2["value"], r2["floor"], r2["ceiling"]) == pytest.approx((0.73, 0.79, 0.91))

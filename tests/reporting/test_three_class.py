@@ -66,6 +66,8 @@ def test_the_contrast_is_compared_with_all_genes():
     [
         (0.12, "it flatters by 12 points."),
         (-0.12, "it does not flatter here but costs 12 points, since twins mislead."),
+        (0.06, "it flatters by 6 points."),
+        (0.035, "a difference within chance, so that it does not flatter here."),
         (0.02, "a difference within chance, so that it does not flatter here."),
     ],
 )

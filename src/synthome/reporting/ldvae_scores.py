@@ -5,10 +5,7 @@ metric in ``evaluation.metrics``.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from synthome.evaluation.metrics import METRICS
@@ -33,11 +30,12 @@ def likelihood_scores(scores: Scores) -> dict[str, Entry]:
     )
     found = {}
     for name, floor in (("elbo", -null), ("nll", null)):
-        found[f"ldvae/{name}"] = _entry(
-            f"ldvae/{name}",
+        found[f"ldvae/{name}"] = entry(
+            METRICS[f"ldvae/{name}"],
             {"model": scores[name]["value"], "floor": floor},
             interval(scores[name]),
             int(scores[name]["n"]),
+            1,
             protocol,
         )
     return found
@@ -54,11 +52,12 @@ def three_class_scores(accuracy: pd.DataFrame) -> dict[str, Entry]:
         return {}
     ceiling = math.nan if everything is None else float(everything["accuracy"])
     return {
-        "ldvae/three_class_accuracy": _entry(
-            "ldvae/three_class_accuracy",
+        "ldvae/three_class_accuracy": entry(
+            METRICS["ldvae/three_class_accuracy"],
             {"model": float(ours["accuracy"]), "floor": GUESS, "ceiling": ceiling},
             (float(ours["low"]), float(ours["high"])),
             int(ours["n_test"]),
+            1,
             f"strict, dose {dose:g}, logistic regression on the latents; floor: guessing; ceiling: "
             "ridge regression on all genes; interval: bootstrap over cells or donors",
         )
@@ -74,11 +73,12 @@ def dose_scores(smallest: pd.DataFrame) -> dict[str, Entry]:
     limits = tuple(median_dose(smallest, LATENTS, end) for end in ("low", "high"))
     n = int((smallest["representation"] == LATENTS).sum())
     return {
-        "ldvae/smallest_detectable_dose": _entry(
-            "ldvae/smallest_detectable_dose",
+        "ldvae/smallest_detectable_dose": entry(
+            METRICS["ldvae/smallest_detectable_dose"],
             medians,
             (limits[0], limits[1]),
             n,
+            1,
             "median over cell types and directions of the dose with power 0.8 at 5 % false alarms, "
             "not reached being the largest; floor: principal components; ceiling: signature score; "
             "interval: medians of the limits",
@@ -105,19 +105,8 @@ def planted_scores(planted: pd.DataFrame, dose: float) -> dict[str, Entry]:
         key = f"ldvae/planted_auprc{end}"
         values = {arm: float(rows[name].mean()) for arm, name in arms.items() if name in rows}
         n = int(n_planted[rows.index].sum())
-        found[key] = _entry(key, values, UNKNOWN, n, protocol)
+        found[key] = entry(METRICS[key], values, UNKNOWN, n, 1, protocol)
     return found
-
-
-def _entry(
-    key: str,
-    values: Mapping[str, float],
-    limits: tuple[float, float],
-    n: int,
-    protocol: str,
-) -> dict[str, Any]:
-    known = {arm: value if np.isfinite(value) else math.nan for arm, value in values.items()}
-    return entry(METRICS[key], known, limits, n, 1, protocol)
 
 
 def conditional_scores(table: pd.DataFrame, dose: float) -> dict[str, Entry]:
@@ -135,5 +124,5 @@ def conditional_scores(table: pd.DataFrame, dose: float) -> dict[str, Entry]:
         key = f"counterfactual/{score}"
         values = {arm: mean for arm, (mean, _) in means.items()}
         n = table["cell_type"].nunique()
-        found[key] = _entry(key, values, means["model"][1], n, protocol)
+        found[key] = entry(METRICS[key], values, means["model"][1], n, 1, protocol)
     return found
