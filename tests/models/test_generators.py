@@ -18,13 +18,14 @@ OPTIONS = {
     "published_vae": {"n_hidden": (64, 32), "n_latent": 8, **SHORT},
     "gan": {"n_hidden": (32, 64), **SHORT},  # a wide one has collapsed onto one class by then
     "wgan_gp": {"n_hidden": 32, **SHORT},
+    "dp_vae": {"epsilon": 100, "noise": "seeded", **SHORT},
 }
 SETTINGS = {
     name: GeneratorSettings(
         architecture="it",
         architectures={"it": {"generator": name, "options": OPTIONS.get(name, SHORT)}},
     )
-    for name in ("rare_vae", "published_vae", "gan", "wgan_gp")
+    for name in ("rare_vae", "published_vae", "gan", "wgan_gp", "dp_vae")
 }
 
 
@@ -121,7 +122,11 @@ def test_higher_temperature_spreads_the_draws(fitted):
 def test_every_parameter_gets_a_gradient(fitted, train):
     network = fitted.network.train()
     x = torch.randn(16, N_VARS).sigmoid()
-    more = [torch.eye(2)[torch.arange(16) % 2]] if fitted.name in ("rare_vae", "wgan_gp") else []
+    more = (
+        [torch.eye(2)[torch.arange(16) % 2]]
+        if fitted.name in ("rare_vae", "wgan_gp", "dp_vae")
+        else []
+    )
     network.loss(x, *more)["loss"].backward()
     without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     network.zero_grad()

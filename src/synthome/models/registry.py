@@ -20,6 +20,7 @@ _GENERATORS = {  # name -> class, and its config where it has options
     "ldvae": "synthome.models.ldvae:LDVAEGenerator:LDVAEConfig",
     "gan": "synthome.models.gan:GANGenerator:GANConfig",
     "wgan_gp": "synthome.models.wgan_gp:WGANGPGenerator:WGANGPConfig",
+    "dp_vae": "synthome.models.dp_vae:DPVAEGenerator:DPVAEConfig",
     "class_normal": "synthome.samplers.classical:ClassNormal:ClassNormalConfig",
     "local_gamma_poisson": "synthome.samplers.classical:LocalGammaPoisson:LocalGammaPoissonConfig",
     "smote": "synthome.samplers.classical:SMOTESampler:SMOTEConfig",
