@@ -16,7 +16,7 @@ from synthome.evaluation.knobs import (
     with_noise,
 )
 from synthome.evaluation.study import StudyConfig
-from synthome.evaluation.variants import makers, with_option
+from synthome.evaluation.variants import makers, with_epsilon, with_option
 from synthome.models.registry import GeneratorSettings
 from synthome.preprocessing.transform import TransformConfig
 from synthome.samplers.controls import Copies, IndependentNoise
@@ -114,6 +114,40 @@ def test_each_setting_of_a_knob_fits_its_own_generator(cohort, small_forests):
     assert asked == [0, 0.5] * 2
     assert attack["shrinkage", 0.0] == attack["noise", 0.0] == 1.0
     assert attack["shrinkage", 0.5] < 0.9
+
+
+def test_the_private_generator_takes_the_place_of_the_other_on_the_scored_genes(
+    cohort, small_forests
+):
+    shown = []
+
+    class Private(IndependentNoise):
+        def fit(self, train):
+            shown.append((self.epsilon, train.n_vars))
+            return super().fit(train)
+
+    def private(epsilon):
+        def make(_seed):
+            made = Private()
+            made.epsilon = epsilon
+            return made
+
+        return make
+
+    study = StudyConfig(noise=(0,), epsilons=(1, 10))
+    curve = privacy_curve(
+        cohort, lambda _seed: Copies(), None, TRANSFORM, CONFIG, study, private
+    ).set_index(["knob", "setting"])
+    assert shown == [(1, 40), (10, 40)] * 2
+    assert set(curve.index) == {("noise", 0.0), ("epsilon", 1.0), ("epsilon", 10.0)}
+    assert curve.loc[("epsilon", 1.0), "attack"] < 0.9
+
+
+def test_without_opacus_the_knob_is_left_out_with_a_line(monkeypatch, caplog):
+    assert with_epsilon()(3.0)(0).config.epsilon == 3.0
+    monkeypatch.setattr("synthome.evaluation.variants.find_spec", lambda _name: None)
+    assert with_epsilon() is None
+    assert 'pip install -e ".[private]"' in caplog.text
 
 
 def test_noise_has_the_asked_size(cohort):

@@ -43,7 +43,7 @@ def found(tables):
     made = {
         "normal": Architecture(generator="class_normal", options={"noise": 0.5}),
         "gan": Architecture(generator="gan"),
-        "counts": Architecture(generator="local_gamma_poisson"),
+        "counts": Architecture(generator="dp_vae", options={"epsilon": 3}),
     }
     return standings(*tables, made)
 
@@ -83,3 +83,5 @@ def test_the_table_has_a_row_for_each_and_three_columns_for_a_score(found):
     assert row["architecture"] == "class_normal"
     assert np.isnan(table.loc["counts", key])
     assert {"status", "reason", "seconds", "n_folds"} <= set(table.columns)
+    assert table.loc["counts", "epsilon"] == 3.0  # private, whatever came of it
+    assert table["epsilon"].isna().sum() == len(NAMES) - 1

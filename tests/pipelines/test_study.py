@@ -61,7 +61,8 @@ def test_curves_cover_what_the_parameters_ask(studied):
     assert set(curve["temperature"]) == {1.0, 2.0}
     assert set(curve["generator"]) == {"rare_vae", "published_vae"}
     knobs = pd.read_parquet(folder(studied) / "study/privacy_curve.parquet")
-    assert set(zip(knobs["knob"], knobs["setting"], strict=True)) >= {("noise", 0), ("noise", 0.5)}
+    settings = set(zip(knobs["knob"], knobs["setting"], strict=True))
+    assert settings == {("noise", 0), ("noise", 0.5), ("shrinkage", 0.5), ("epsilon", 10)}
     check = pd.read_parquet(folder(studied) / "study/published_scores.parquet")
     names = {"rare_vae", "published_vae", "copies", "independent_noise"}
     assert set(check["generator"]) == names

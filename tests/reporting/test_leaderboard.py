@@ -119,6 +119,13 @@ def test_each_generator_is_a_row_with_values_and_intervals(render):
     assert cells[lfc] == ({"data-column": str(lfc), "data-sort": ""}, "–")
 
 
+def test_a_differentially_private_generator_says_how_private(render, runs):
+    private = runs.assign(epsilon=np.where(runs["generator"] == "gan", 10.0, np.nan))
+    page = Page(render(runs=private))
+    assert page.row("gan")[1][0][1] == "gan differentially private, ε = 10"
+    assert "differentially" not in page.row("rare_vae")[1][0][1]
+
+
 def test_rows_are_marked_for_what_they_are(render):
     page = Page(render())
     assert page.row("rare_vae")[0] == "best"

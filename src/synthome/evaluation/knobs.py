@@ -79,6 +79,7 @@ def privacy_curve(
     transform: TransformConfig,
     config: EvaluationConfig,
     study: StudyConfig,
+    private: Callable[[float], Make] | None = None,
 ) -> pd.DataFrame:
     """Utility and strongest attack along each knob, on the folds of the first repeat.
 
@@ -87,12 +88,15 @@ def privacy_curve(
     shrunken
         Makes a maker from the setting of the generator's own privacy option; None where it has
         none.
+    private
+        Makes the maker of a differentially private generator from epsilon; None where there is
+        none. It is fitted to the genes that scores use, because its noise grows with their number.
 
     Returns
     -------
     Columns ``knob``, ``setting``, ``utility``, ``attack``, each with ``_low`` and ``_high``.
     """
-    run = partial(_knobs, make, shrunken, study, config)
+    run = partial(_knobs, make, shrunken, private, study, config)
     found = on_each_fold(run, adata, transform, config, "privacy knobs", 1)
     points = summarise_points(found, ["knob", "setting"])
     parts = []
@@ -189,12 +193,13 @@ def _temperatures(
 def _knobs(
     make: Make,
     shrunken: Callable[[float], Make] | None,
+    private: Callable[[float], Make] | None,
     study: StudyConfig,
     config: EvaluationConfig,
     fold: PreparedFold,
 ) -> Points:
     points = Points()
-    for setting, drawn in _along_the_knobs(make, shrunken, study, config, fold):
+    for setting, drawn in _along_the_knobs(make, shrunken, private, study, config, fold):
         _add(points, fold, drawn, setting, config)
     return points
 
@@ -202,12 +207,13 @@ def _knobs(
 def _along_the_knobs(
     make: Make,
     shrunken: Callable[[float], Make] | None,
+    private: Callable[[float], Make] | None,
     study: StudyConfig,
     config: EvaluationConfig,
     fold: PreparedFold,
 ) -> Iterator[tuple[Setting, AnnData]]:
-    def draw(maker: Make) -> AnnData:
-        generator, rng = fitted(fold, maker, study.all_genes), fold.stream("sample", "privacy")
+    def draw(maker: Make, all_genes: bool = study.all_genes) -> AnnData:
+        generator, rng = fitted(fold, maker, all_genes), fold.stream("sample", "privacy")
         drawn: AnnData = generator.sample(config.rows(fold.sizes[0]), None, rng)
         return drawn[:, fold.variable.var_names].copy()
 
@@ -217,6 +223,8 @@ def _along_the_knobs(
         yield {"knob": "noise", "setting": float(share)}, noisy
     for setting in study.shrinkage if shrunken is not None else ():
         yield {"knob": "shrinkage", "setting": float(setting)}, draw(shrunken(setting))
+    for epsilon in study.epsilons if private is not None else ():
+        yield {"knob": "epsilon", "setting": float(epsilon)}, draw(private(epsilon), False)
 
 
 def _add(

@@ -26,8 +26,9 @@ def standings(
     -------
     By name: ``status``, ``reason`` (of the first fold that failed), ``n_folds`` (scored),
     ``seconds`` (of the process; fit and sample, all folds), ``seconds_wall``, ``peak_megabytes``,
-    ``architecture``, ``options`` (with the defaults) and ``metrics``, as a report of it would have
-    them: the references are floor, ceiling and cheat of every generator.
+    ``architecture``, ``options`` (with the defaults), ``epsilon`` (where training is differentially
+    private) and ``metrics``, as a report of it would have them: the references are floor, ceiling
+    and cheat of every generator.
     """
     found = {}
     for name, own in runs.groupby("generator", sort=False):
@@ -36,6 +37,7 @@ def standings(
         scored = bool((own["status"] == OK).any())
         tables = [_arms(table, str(name)) for table in (fold_scores, attack_scores)]
         architecture = generators.get(str(name), Architecture(generator=str(name)))
+        options = {} if name == REAL else architecture.checked().model_dump(mode="json")
         found[str(name)] = {
             "status": status,
             "reason": next(iter(told), ""),
@@ -44,7 +46,8 @@ def standings(
             "seconds_wall": _seconds(own, "wall"),
             "peak_megabytes": _plain(own["peak_megabytes"].max()),
             "architecture": architecture.generator,
-            "options": {} if name == REAL else architecture.checked().model_dump(mode="json"),
+            "options": options,
+            "epsilon": options.get("epsilon"),
             "metrics": summarise(*tables) if scored else {},
         }
     return found
@@ -64,7 +67,8 @@ def wide_table(found: Mapping[str, Standing]) -> pd.DataFrame:
     scores = [
         f"{key}{end}" for key in METRICS for end in ("", ".low", ".high") if key in table.columns
     ]
-    table[scores] = table[scores].astype(float)
+    scores_and_epsilon = [*scores, "epsilon"]
+    table[scores_and_epsilon] = table[scores_and_epsilon].astype(float)
     return table[[*(c for c in table.columns if c not in scores), *scores]]
 
 

@@ -21,6 +21,7 @@ class StudyConfig(Config):
     temperatures: tuple[PositiveFloat, ...] = (0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4)
     noise: tuple[NonNegativeFloat, ...] = (0, 0.25, 0.5, 1)  # in standard deviations of a gene
     shrinkage: tuple[Share, ...] = (0, 0.25, 0.5, 0.75)  # option `privacy` of the generator
+    epsilons: tuple[PositiveFloat, ...] = (1, 10, 100)  # of dp_vae in the generator's place
     all_genes: bool = True  # fit to every expressed gene, or to those that scores use
 
     @model_validator(mode="after")

@@ -1,12 +1,19 @@
-"""The same system under other settings: another architecture, or one option turned."""
+"""The same system under other settings: another architecture, or one option turned.
 
+And, in its place, the generator whose training is differentially private.
+"""
+
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from synthome.errors import InputError
 from synthome.evaluation.parallel import Make
-from synthome.models.registry import GeneratorSettings
+from synthome.models.registry import Architecture, GeneratorSettings
+
+logger = logging.getLogger(__name__)
 
 
 def makers(settings: GeneratorSettings, architectures: Sequence[str]) -> dict[str, Make]:
@@ -41,3 +48,21 @@ def with_option(settings: GeneratorSettings, option: str) -> Callable[[float], M
         return partial(chosen.build, **options)
 
     return turned
+
+
+def with_epsilon() -> Callable[[float], Make] | None:
+    """Makes a maker of ``dp_vae`` from epsilon; None, and a line, where Opacus is not installed.
+
+    Its noise is seeded: what is measured can be measured again, and nothing is released.
+    """
+    if find_spec("opacus") is None:
+        logger.warning(
+            'Left out differentially private training: pip install -e ".[private]" adds it.'
+        )
+        return None
+
+    def private(epsilon: float) -> Make:
+        options = {"epsilon": epsilon, "noise": "seeded"}
+        return Architecture(generator="dp_vae", options=options).build
+
+    return private

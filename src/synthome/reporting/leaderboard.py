@@ -28,6 +28,7 @@ __all__ = ["privacy_limit", "render_leaderboard", "safe_and_best"]
 
 STATUSES = OK, FAILED, _ = "ok", "failed", "not applicable"
 RUN_COLUMNS = ("generator", "status", "reason", "seconds", "n_folds")
+EPSILON = "epsilon"  # a column that may be there
 
 
 def render_leaderboard(
@@ -51,7 +52,8 @@ def render_leaderboard(
         ``copies`` are yardsticks and are marked so.
     runs
         Columns ``generator``, ``status`` (ok, failed, not applicable), ``reason``, ``seconds`` (fit
-        and sample, all folds), ``n_folds``. What is not ok is a row with its reason, and is not
+        and sample, all folds), ``n_folds``, and maybe ``epsilon``, of a training that was
+        differentially private. What is not ok is a row with its reason, and is not
         ranked. Of several rows of one generator, as a resumed run may leave, the last counts.
     figures
         Figure, PNG or SVG bytes by name, in their order; ``board_words.FIGURES`` has captions.
@@ -136,7 +138,8 @@ def _runs(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
             f"be one of: {', '.join(STATUSES)}."
         )
     found: dict[str, dict[str, Any]] = {}
-    for row in runs[list(RUN_COLUMNS)].to_dict("records"):
+    columns = [*RUN_COLUMNS, *({EPSILON} & set(runs))]
+    for row in runs[columns].to_dict("records"):
         reason = row["reason"]
         given = isinstance(reason, str) and reason.strip()
         row["reason"] = reason.strip() if given else "No reason was recorded."
@@ -161,6 +164,7 @@ def _row(
         "name": name,
         "role": yardstick.words if yardstick else "",
         "best": name == best,
+        "promise": _promise(run.get(EPSILON)),
         "folds": f"{folds} of {most} folds" if folds < most else "",
         "unscored": not scores,
         "cells": [_cell(column, scores, board, bool(yardstick)) for column in COLUMNS],
@@ -186,6 +190,11 @@ def _cell(
         "copies": not yardstick and not privacy and ranking.copies_reach(score, board),
         "by": ranking.strongest_attack(scores) if privacy else "",
     }
+
+
+def _promise(epsilon: float | None) -> str:
+    known = epsilon is not None and math.isfinite(epsilon)
+    return f"differentially private, ε = {epsilon:g}" if known else ""
 
 
 def _time(run: Mapping[str, Any]) -> dict[str, str]:

@@ -77,7 +77,7 @@ def report(
     return render_leaderboard(
         title=title,
         summaries=_ranked(summaries),
-        runs=table[["generator", "status", "reason", "seconds", "n_folds"]],
+        runs=table[["generator", "status", "reason", "seconds", "n_folds", "epsilon"]],
         figures={"pareto": figure},
         facts=cohort_facts(
             split_cohort, n_genes_scored=n_genes, simulated="truth" in split_cohort.uns

@@ -64,10 +64,10 @@ def privacy(
 ) -> pd.DataFrame:
     """Utility and the strongest attack along each knob that the generator has."""
     from synthome.evaluation.knobs import privacy_curve
-    from synthome.evaluation.variants import with_option
+    from synthome.evaluation.variants import with_epsilon, with_option
 
-    shrunken = with_option(settings, "privacy")
-    return privacy_curve(split_cohort, settings.build, shrunken, transform, config, study)
+    shrunken, private = with_option(settings, "privacy"), with_epsilon()
+    return privacy_curve(split_cohort, settings.build, shrunken, transform, config, study, private)
 
 
 def public_reference(
