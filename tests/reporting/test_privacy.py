@@ -27,7 +27,7 @@ def test_the_cheapest_setting_that_is_enough_is_named_with_its_price():
     assert "reaches AUC 0.80 [0.70, 0.90]" in text
     assert "more than guessing" in text
     assert (
-        "Added noise of 0.5 standard deviations is enough, of 2 settings: attack from 0.80 to "
+        "Added noise of 0.5 × the standard deviation is enough, of 2 settings: attack from 0.80 to "
         "0.58, utility from 0.95 to 0.90." in text
     )
 

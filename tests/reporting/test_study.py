@@ -159,7 +159,7 @@ def test_tables_of_curves_have_a_row_per_setting(results):
     ]  # fmt: skip
     assert len(study_tables.privacy_table(results.privacy, {})) == 2
     published = study_tables.published_table(results.published)
-    assert published.loc[0, "Accuracy"] == "0.950 ± 0.010"
+    assert published.loc[0, "Accuracy on clusters"] == "0.950 ± 0.010"
 
 
 def test_an_interval_that_is_not_known_is_not_written():

@@ -4,12 +4,14 @@ The bar to beat is a logistic regression with a tuned penalty on the real rows a
 helps an untuned classifier up to that bar has replaced a penalty, and added nothing.
 """
 
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from synthome.errors import InputError
 from synthome.evaluation.rates import resampled_interval
@@ -32,7 +34,7 @@ KIND_NAMES = {
     BAR: "tuned logistic regression",
     "balanced_forest": "class-weighted forest",
 }
-BASELINES = {BAR: (INK, "-", ": the bar to beat"), "balanced_forest": (FLOOR, ":", "")}
+BASELINES = {BAR: (INK, "-"), "balanced_forest": (FLOOR, ":")}
 KINDS: dict[str, dict[str, Any]] = {
     "forest": {"color": SYNTHETIC, "marker": "o", "linestyle": "-"},
     "logistic": {"color": REAL, "marker": "s", "linestyle": "--"},
@@ -66,8 +68,8 @@ def dose_figure(table: pd.DataFrame, n_train: float, n_test: float) -> Figure:
     bar = best_baseline(table, metrics[0])
     last.axhline(0.0, color=INK, linewidth=1.3, zorder=2)
     _curves(last, paired_gains(table, metrics[0], bar), "gain", doses, (n_train, n_test))
-    words = f"{METRIC_NAMES[metrics[0]]}: gain in the same fold over\n{KIND_NAMES.get(bar, bar)} "
-    last.set_title(f"{words}on real rows alone", fontsize=9)
+    words = f"Gain in {_in_a_sentence(metrics[0])}, fold by fold, over {KIND_NAMES.get(bar, bar)} "
+    last.set_title(fill(f"{words}on real rows alone", 42), fontsize=9)
     shared_legend(figure)
     return figure
 
@@ -133,7 +135,7 @@ def _curves(
 
 def _bar(ax: Axes, rows: pd.DataFrame, n_train: float, n_test: float) -> None:
     """Lines of the classifiers that need no synthetic rows, with the band of the tuned one."""
-    for kind, (colour, line, ending) in BASELINES.items():
+    for kind, (colour, line) in BASELINES.items():
         values = rows.loc[rows["kind"] == kind, "value"].to_numpy(dtype=float)
         if not np.isfinite(values).any():
             continue
@@ -141,7 +143,7 @@ def _bar(ax: Axes, rows: pd.DataFrame, n_train: float, n_test: float) -> None:
         if kind == BAR and np.isfinite(low):
             ax.axhspan(low, high, color=colour, alpha=0.07, linewidth=0, zorder=0)
         ax.axhline(float(np.nanmean(values)), color=colour, linestyle=line, linewidth=1.3,
-                   zorder=2, label=f"{_name(kind)} on real rows alone{ending}")  # fmt: skip
+                   zorder=2, label=f"{_name(kind)} on real rows alone")  # fmt: skip
 
 
 @styled
@@ -180,6 +182,7 @@ def few_shot_figure(table: pd.DataFrame) -> Figure:
             add_grid(ax, "y")
     for ax in grid[-1]:
         ax.set_xlabel("Real training rows")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     shared_legend(figure)
     return figure
 
@@ -193,6 +196,11 @@ def _metrics(table: pd.DataFrame) -> list[str]:
             f"draw. Its metrics are: {', '.join(map(str, found)) or 'none'}."
         )
     return metrics[:2]  # AUPR only where it stands alone or with one other
+
+
+def _in_a_sentence(metric: str) -> str:
+    name = METRIC_NAMES[metric]
+    return name if name.isupper() else name.lower()
 
 
 def _dose(dose: float) -> str:

@@ -17,7 +17,7 @@ from synthome.reporting.phrases import capital, listed
 from synthome.reporting.rules import VerdictConfig
 
 KNOB_WORDS = {
-    "noise": "added noise of {0:g} standard deviations",
+    "noise": "added noise of {0:g} × the standard deviation",
     "shrinkage": "shrinkage {0:g}",
     "epsilon": "differentially private training at ε = {0:g}",
 }

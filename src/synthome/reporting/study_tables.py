@@ -8,6 +8,7 @@ import pandas as pd
 
 from synthome.evaluation.rates import resampled_interval
 from synthome.plotting.dose import KIND_NAMES, METRIC_NAMES
+from synthome.plotting.published import PANELS
 from synthome.plotting.scores import format_number
 from synthome.plotting.temperature import TITLES
 from synthome.reporting.phrases import capital
@@ -130,8 +131,8 @@ def published_table(summary: pd.DataFrame) -> pd.DataFrame:
         row: dict[str, str] = {"Generator": str(name)}
         for _, found in of.iterrows():
             sd = f" ± {format_number(found['sd'], decimals=3)}" if found["sd"] > 0 else ""
-            words = str(found["metric"]).replace("tstr_", "").replace("_", " ")
-            row[capital(words)] = f"{format_number(found['mean'], decimals=3)}{sd}"
+            title, _ = PANELS[str(found["metric"])]
+            row[title.rstrip(" *†")] = f"{format_number(found['mean'], decimals=3)}{sd}"
         rows.append(row)
     return pd.DataFrame(rows)
 
