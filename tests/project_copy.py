@@ -23,7 +23,11 @@ def copy_project(folder: Path) -> Path:
 
 
 def run(
-    project: Path, pipeline: str, env: str = "test", only: dict[str, Any] | None = None, **params: Any
+    project: Path,
+    pipeline: str,
+    env: str = "test",
+    only: dict[str, Any] | None = None,
+    **params: Any,
 ) -> Path:
     """Run one pipeline in process (``only`` some nodes); return the project's folder."""
     bootstrap_project(project)
