@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from synthome.errors import InputError
 from synthome.evaluation.detection import (
     DetectionConfig,
     Perturbed,
@@ -103,14 +102,17 @@ def test_the_same_seed_gives_the_same_power(power):
     pd.testing.assert_frame_equal(detection_power(cells(), SETS, view, config), power)
 
 
-def test_rare_types_are_left_out_with_a_word_and_all_rare_is_an_error(caplog):
+def test_rare_types_are_left_out_with_a_word_and_no_rows_are_left_when_all_are(caplog):
     config = DetectionConfig(doses=(1.0, 3.0), **FAST)
     with caplog.at_level(logging.WARNING):
         table = detection_power(cells({"neuron": 60, "opc": 12}), SETS, view, config)
     assert set(table["cell_type"]) == {"neuron"}
     assert "opc (12)" in caplog.text
-    with pytest.raises(InputError, match=r"20 held-out cells of a type, but there are: opc \(12\)"):
-        detection_power(cells({"opc": 12}), SETS, view, config)
+    nothing = detection_power(cells({"opc": 12}), SETS, view, config)
+    assert nothing.empty
+    assert nothing.dtypes[["dose", "power"]].eq(float).all()
+    assert smallest_detectable_dose(nothing).empty
+    assert false_alarms(nothing).empty
 
 
 def test_the_smallest_dose_lies_on_a_line_in_the_logarithm_of_the_dose():

@@ -135,3 +135,27 @@ def test_alarms_beyond_the_level_reach_the_report():
     text = " ".join(p for section in found.sections for p in section.paragraphs)
     assert "whose power is therefore too high" in text
     assert np.isfinite(found.metrics["ldvae/nll"]["value"])
+
+
+def test_with_too_few_cells_the_report_says_that_it_cannot_tell():
+    """What could not be measured has neither a number nor a picture, but its place."""
+    whole = results_of()
+    results = results_of(
+        power=whole.power.iloc[:0],
+        smallest=whole.smallest.iloc[:0],
+        alarms=whole.alarms.iloc[:0],
+        conditional=whole.conditional.iloc[:0],
+    )
+    answers = ldvae_answers(results)
+    assert list(ldvae_figures(results)) == list(FIGURES)
+    said = {section.title: section for section in answers.sections}
+    for title in (
+        "From which dose on is a change seen?",
+        "Does the change carry over to another cell type?",
+    ):
+        assert said[title].paragraphs[0].startswith("Cannot tell")
+        assert said[title].table is None
+    for key in ("ldvae/smallest_detectable_dose", "counterfactual/weighted_delta_r2"):
+        entry = answers.metrics[key]
+        assert (entry["value"], entry["interval"], entry["n"]) == (None, None, 0)
+    Answers.from_document(json.loads(json.dumps(answers.document())))

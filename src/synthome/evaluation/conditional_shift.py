@@ -31,6 +31,7 @@ those of ``counterfactual``, averaged over random deals of cells.
 Stephens (2017), Biostatistics 18, 275-294. doi:10.1093/biostatistics/kxw041
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -44,7 +45,6 @@ from scipy import sparse
 
 from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, labels
 from synthome.config import Config
-from synthome.errors import InputError
 from synthome.evaluation.counterfactual import (
     change_t,
     e_distance,
@@ -61,6 +61,8 @@ Decode = Callable[[np.ndarray, np.ndarray], np.ndarray]
 KEY = ["cell_type", "condition", "method"]
 SCORES = ["weighted_delta_r2", "pearson_delta_top50", "e_distance"]
 EVIDENCE = 5.0  # |t| from which on a gene is called changed
+
+logger = logging.getLogger(__name__)
 
 
 class ConditionalShiftConfig(Config):
@@ -120,12 +122,8 @@ def conditional_shift(
     -------
     Columns ``cell_type`` (the target), ``condition``, ``method``, ``weighted_delta_r2``,
     ``pearson_delta_top50``, ``e_distance``, these with ``_sd`` (over deals), ``n_cells`` (of a
-    quarter), ``n_changed`` (genes with |t| > 5, mean over deals).
-
-    Raises
-    ------
-    InputError
-        If fewer than two types have enough cells.
+    quarter), ``n_changed`` (genes with |t| > 5, mean over deals). No rows, and a warning, if fewer
+    than two types have enough cells.
     """
     cells = _Cells.of(twins, z, decode, theta)
     condition, twin = twins.obs[CONDITION].to_numpy(str), twins.obs[TWIN].to_numpy()
@@ -135,8 +133,7 @@ def conditional_shift(
         rows_of[str(name)] = own[np.argsort(twin[own])]
     base = rows_of.pop(BASE)
     type_of = labels(twins)[base]
-    types = _common_types(type_of, config)
-    found = []
+    types, found = _common_types(type_of, config), []
     for target in types:
         pca = _components(cells.x[base[type_of != target]].toarray(), config)
         for name, changed in rows_of.items():
@@ -151,7 +148,9 @@ def conditional_shift(
                 for method, predicted in _predictions(cells, base[a], changed[d], sources, rng):
                     scores = _scores(predicted, reference, pca, config)
                     found.append((target, name, method, *scores, len(c)))
-    return _averaged(pd.DataFrame(found, columns=[*KEY, *SCORES, "n_changed", "n_cells"]))
+    numbers = [*SCORES, "n_changed", "n_cells"]
+    table = pd.DataFrame(found, columns=[*KEY, *numbers])
+    return _averaged(table.astype(dict.fromkeys(numbers, float)))
 
 
 def shifted_counts(
@@ -266,9 +265,12 @@ def _common_types(type_of: np.ndarray, config: ConditionalShiftConfig) -> list[s
     names, sizes = np.unique(type_of, return_counts=True)
     found = [str(t) for t, n in zip(names, sizes, strict=True) if n >= 4 * config.min_cells]
     if len(found) < 2:
-        raise InputError(
-            f"A change can be carried from type to type only where two types have "
-            f"{4 * config.min_cells} cells; {len(found)} of {len(names)} have. Give more cells, or "
-            "lower min_cells."
+        logger.warning(
+            "No change is carried over to another cell type: that takes two types with %d held-out "
+            "cells, and %d of %d have them.",
+            4 * config.min_cells,
+            len(found),
+            len(names),
         )
+        return []
     return found

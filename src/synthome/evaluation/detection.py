@@ -23,7 +23,6 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from synthome.anndata_schema import labels
 from synthome.config import Config
-from synthome.errors import InputError
 from synthome.evaluation.permutation_test import block_kernel, two_sample_p_values
 from synthome.evaluation.rates import binomial_interval
 from synthome.rng import generator
@@ -96,14 +95,12 @@ def detection_power(
     Returns
     -------
     Columns ``cell_type``, ``gene_set``, ``direction``, ``dose``, ``representation``, ``n_cells``
-    (of a sample), ``n_repeats``, ``power``, ``low``, ``high`` (Clopper-Pearson over repeats).
-
-    Raises
-    ------
-    InputError
-        If no type has two samples of ``min_cells`` cells.
+    (of a sample), ``n_repeats``, ``power``, ``low``, ``high`` (Clopper-Pearson over repeats). Types
+    without two samples of ``min_cells`` cells are left out, with a warning.
     """
     rows_of = _samples(adata, config)
+    if not rows_of:
+        return _table([])
     base = view(adata)
     tests = [(cell_type, name) for cell_type in rows_of for name in base]
     null = {
@@ -124,7 +121,7 @@ def detection_power(
             place = cell_type, gene_set, gene_sets[gene_set].direction, dose, name
             n = _sample_size(cells, config)
             rows.append((*place, n, len(p), power, *binomial_interval(power, len(p))))
-    return pd.DataFrame(rows, columns=POWER_COLUMNS)
+    return _table(rows)
 
 
 def smallest_detectable_dose(
@@ -196,6 +193,12 @@ def false_alarms(power: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["representation", "share", "low", "high", "n_repeats"])
 
 
+def _table(rows: list[tuple]) -> pd.DataFrame:
+    numbers = dict.fromkeys(("dose", "power", "low", "high"), float)
+    whole = dict.fromkeys(("n_cells", "n_repeats"), int)
+    return pd.DataFrame(rows, columns=POWER_COLUMNS).astype(numbers | whole)
+
+
 def _grid(
     adata: AnnData,
     gene_sets: Mapping[str, Perturbed],
@@ -222,11 +225,6 @@ def _samples(adata: AnnData, config: DetectionConfig) -> dict[str, np.ndarray]:
     rows = {str(t): np.flatnonzero(types == t) for t in np.unique(types)}
     enough = {t: own for t, own in rows.items() if len(own) >= 2 * config.min_cells}
     rare = ", ".join(f"{t} ({len(own)})" for t, own in rows.items() if t not in enough)
-    if not enough:
-        raise InputError(
-            f"Power needs {2 * config.min_cells} held-out cells of a type, but there are: {rare}. "
-            "Hold out more cells, or lower min_cells."
-        )
     if rare:
         logger.warning("Left out of the power of detection, too few cells: %s.", rare)
     return enough

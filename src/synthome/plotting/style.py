@@ -138,6 +138,14 @@ def add_note(ax: Axes, text: str, x: float = 0.04, y: float = 0.96) -> None:
     )
 
 
+@styled
+def nothing_figure(text: str) -> Figure:
+    """A sentence in the place of a figure that has nothing to show."""
+    figure = new_figure(height=0.9)
+    figure.text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
+    return figure
+
+
 def png_bytes(figure: Figure, dpi: int = DPI) -> bytes:
     """Encode the figure as PNG: the same bytes whenever the same figure is drawn."""
     buffer = io.BytesIO()

@@ -11,6 +11,8 @@ from synthome.plotting.scores import format_number
 from synthome.reporting.phrases import joined
 
 OURS, LATENTS, BASELINE, CEILING = "latents+residuals", "latents", "additive", "ceiling"
+NOTHING = "no_change"
+HARDLY = 0.05  # beyond no change: a method that gains less carries next to nothing over
 MOSTLY = 0.75  # of the comparisons
 LITTLE = 0.5  # a ceiling below this leaves little to predict
 SCORES = {
@@ -28,6 +30,11 @@ def conditional_answer(table: pd.DataFrame) -> str:
     table
         ``evaluation.conditional_shift.conditional_shift``.
     """
+    if table.empty:
+        return (
+            "Cannot tell: a change can be carried from type to type only where two types have "
+            "enough held-out cells. Give more cells."
+        )
     wide = _wide(table)
     if BASELINE not in wide:
         return ""
@@ -42,6 +49,7 @@ def conditional_answer(table: pd.DataFrame) -> str:
         (LATENTS, "the shift of the latents explains"),
         (OURS, "latents with residuals"),
         (BASELINE, "the additive baseline, which needs no model,"),
+        (NOTHING, "no change at all"),
         (CEILING, "and other true cells of the type (the ceiling)"),
     ):
         if method in means and math.isfinite(means[method]):
@@ -110,7 +118,10 @@ def _latents_alone(wide: pd.DataFrame) -> str:
     if LATENTS not in wide:
         return ""
     gain = (wide[LATENTS] - wide[BASELINE]).dropna()
-    return f"The shift of the latents alone beats it in {int((gain > 0).sum())}."
+    said = f"The shift of the latents alone beats it in {int((gain > 0).sum())}"
+    if NOTHING in wide and (wide[LATENTS] - wide[NOTHING]).mean() < HARDLY:
+        return f"{said}, and is hardly better than no change at all."
+    return f"{said}."
 
 
 def _little(means: "pd.Series[float]") -> str:

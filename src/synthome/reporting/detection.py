@@ -27,9 +27,15 @@ def detection_answer(smallest: pd.DataFrame, power: pd.DataFrame, alarms: pd.Dat
         What ``evaluation.detection.smallest_detectable_dose``, ``detection_power`` and
         ``false_alarms`` returned.
     """
+    if smallest.empty:
+        return (
+            "Cannot tell: no cell type has enough held-out cells for two samples. Give more cells, "
+            "or name broader types."
+        )
     largest = float(power["dose"].max())
     sets = _sets(smallest)
     sentences = [_of_set(smallest, name, largest) for name in sets]
+    sentences.append(_cells(power))
     sentences.append(against_signature(smallest))
     sentences.append(_false_alarms(alarms))
     return joined(sentences)
@@ -116,6 +122,12 @@ def _of_set(smallest: pd.DataFrame, name: str, largest: float) -> str:
             f"{dose_words(largest)}"
         )
     return f"{said}."
+
+
+def _cells(power: pd.DataFrame) -> str:
+    least, most = int(power["n_cells"].min()), int(power["n_cells"].max())
+    n = str(most) if least == most else f"{least} to {most}"
+    return f"Each test compares {n} changed cells with as many others of their type."
 
 
 def _place(row: "pd.Series[float]") -> str:

@@ -16,6 +16,7 @@ from synthome.plotting.conditional import conditional_figure
 from synthome.plotting.detection import power_figure, smallest_dose_figure
 from synthome.plotting.loadings import loadings_figure, telling_factors
 from synthome.plotting.planted import planted_figure
+from synthome.plotting.style import nothing_figure
 from synthome.plotting.three_class import accuracy_figure, confusion_figure
 from synthome.reporting.cell_map import cell_map_answer
 from synthome.reporting.conditional import conditional_answer, conditional_table
@@ -92,15 +93,17 @@ class LDVAEResults:
 def ldvae_figures(results: LDVAEResults) -> dict[str, Figure]:
     """The figures by name, in the order of ``ldvae_words.FIGURES``."""
     shown = telling_factors(results.loadings, results.responses)
+    nothing = nothing_figure("Nothing to show: too few held-out cells of each type.")
+    has_power, has_conditional = len(results.smallest) > 0, len(results.conditional) > 0
     return {
         "three_class": accuracy_figure(results.accuracy),
         "confusion": confusion_figure(results.confusion, shared_dose(results.confusion)),
         "cell_map": cell_map_figure(results.cells),
-        "power": power_figure(results.power),
-        "smallest_dose": smallest_dose_figure(results.smallest),
+        "power": power_figure(results.power) if has_power else nothing,
+        "smallest_dose": smallest_dose_figure(results.smallest) if has_power else nothing,
         "planted": planted_figure(results.planted),
         "loadings": loadings_figure(results.loadings, shown, results.genes),
-        "conditional": conditional_figure(results.conditional),
+        "conditional": conditional_figure(results.conditional) if has_conditional else nothing,
     }
 
 
@@ -161,7 +164,7 @@ def _sections(results: LDVAEResults) -> tuple[Section, ...]:
         Section(
             "From which dose on is a change seen?",
             (detection_answer(results.smallest, results.power, results.alarms),),
-            detection_table(results.smallest),
+            _or_none(detection_table(results.smallest)),
             "Smallest dose that is seen in 80 % of repeats, with its 95 % interval, by cell type, "
             "direction, and what is looked at.",
             ("smallest_dose", "power"),
@@ -207,9 +210,13 @@ def _sections(results: LDVAEResults) -> tuple[Section, ...]:
         Section(
             "Does the change carry over to another cell type?",
             (conditional_answer(results.conditional),),
-            conditional_table(results.conditional),
+            _or_none(conditional_table(results.conditional)),
             "Means over held-out cell types: weighted R² and correlation of the predicted change "
             "(1 is perfect), and distance of predicted from true cells (0 is best).",
             ("conditional",),
         ),
     )
+
+
+def _or_none(table: pd.DataFrame) -> pd.DataFrame | None:
+    return None if table.empty else table
