@@ -46,7 +46,7 @@ def test_no_condition_lies_on_top_of_the_others(points):
 def test_each_type_has_a_number_on_one_of_its_cells_and_in_the_legend(points):
     figure = cell_map_figure(points)
     ax, names = figure.axes[0], sorted(TYPES)
-    numbers = {text.get_text(): text.get_position() for text in ax.texts}
+    numbers = {text.get_text(): text.xy for text in ax.texts}
     assert sorted(numbers, key=int) == [str(i + 1) for i in range(len(TYPES))]
     for number, position in numbers.items():
         of = points[points["cell_type"] == names[int(number) - 1]]
@@ -59,10 +59,19 @@ def test_numbers_of_types_in_one_place_do_not_cover_one_another():
     points = map_points(900, TYPES[:4])
     for axis in ("umap_1", "umap_2"):
         points[axis] = np.random.default_rng(0).normal(size=len(points))
-    at = np.array([text.get_position() for text in cell_map_figure(points).axes[0].texts])
+    at = np.array([text.xy for text in cell_map_figure(points).axes[0].texts])
     apart = NUMBER * np.ptp(points[["umap_1", "umap_2"]].to_numpy(), axis=0)
     gaps = np.linalg.norm((at[:, None] - at) / apart, axis=2)
     assert gaps[np.triu_indices(4, 1)].min() >= 1.0
+
+
+def test_the_number_of_a_tiny_island_does_not_hide_it():
+    points = map_points(100, TYPES[:3])
+    tiny = points["cell_type"] == TYPES[1]
+    points.loc[tiny, ["umap_1", "umap_2"]] *= 1e-3
+    above = {text.get_text(): text.xyann[1] for text in cell_map_figure(points).axes[0].texts}
+    assert sorted(above.values()) == [0, 0, 9]
+    assert above[str(sorted(TYPES[:3]).index(TYPES[1]) + 1)] == 9
 
 
 def test_clusters_are_ordered_as_numbers_and_names_are_no_formulas(points):

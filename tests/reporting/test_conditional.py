@@ -12,12 +12,20 @@ def test_a_model_that_loses_to_the_additive_baseline_is_said_to_lose():
     text = conditional_answer(conditional_rows(THREE))
     assert "for each of 3 in turn" in text
     assert "the shift of the latents explains 0.34; latents with residuals 0.73; the" in text
-    assert "additive baseline, which needs no model, 0.79; and other true cells" in text
+    assert (
+        "additive baseline, which needs no model, 0.79; no change at all −0.02; and other true"
+        in text
+    )
     assert (
         "Latents with residuals lose to the additive baseline in 6 of 6 comparisons (cell types "
         "and directions): to carry a change over to another cell type, no latent model is needed. "
         "The shift of the latents alone beats it in 0." in text
     )
+
+
+def test_latents_no_better_than_no_change_are_said_to_be():
+    idle = conditional_answer(conditional_rows(THREE, PREDICTED | {"no_change": 0.32}))
+    assert "alone beats it in 0, and is hardly better than no change at all." in idle
 
 
 def test_a_model_that_wins_is_said_to_win():

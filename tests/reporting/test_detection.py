@@ -32,6 +32,15 @@ def test_each_direction_is_told_from_its_most_to_its_least_sensitive_type():
     assert "nan" not in text
 
 
+def test_the_size_of_the_compared_groups_is_told():
+    power = power_rows()
+    assert "Each test compares 50 changed cells with as many others of their type." in (
+        detection_answer(smallest_rows(THREE), power, alarm_rows())
+    )
+    power.loc[power["cell_type"] == TYPES[0], "n_cells"] = 12
+    assert "compares 12 to 50 changed" in detection_answer(smallest_rows(), power, alarm_rows())
+
+
 def test_types_in_which_no_dose_is_seen_are_counted_and_a_few_are_named():
     text = detection_answer(smallest_rows(THREE, (("latents", 1),)), power_rows(), alarm_rows())
     assert f"in 1 of 3 cell types ({THREE[2]}) it is not seen, up to 10 ×." in text

@@ -39,7 +39,17 @@ def test_the_factor_that_answers_is_named_with_its_genes_and_its_set(loadings):
         "To genes turned down, 1 of 12 factors answers (false discovery rate 0.05), most of all "
         "factor 0, which moves by 0.60 of its spread; its leading genes are −DOWN" in text
     )
-    assert "and the genes that were turned down stand at one end of its loadings (AUC 0.98)" in text
+    assert "DOWN5, all of which were changed; the genes that were turned down stand at one" in text
+    assert "end of its loadings (AUC 0.98)." in text
+
+
+def test_leading_genes_that_were_not_changed_are_told(loadings):
+    none = loadings.assign(gene_sets="other; more")
+    text = factors_answer(none, response_rows(), enrichment_rows(), NAMES, 3)
+    assert text.count("none of which were changed") == 2
+    some = loadings.assign(gene_sets=["x; up" if rank < 3 else "" for rank in loadings["rank"]])
+    text = factors_answer(some, response_rows(), enrichment_rows(), NAMES, 3)
+    assert "2 of which were changed" in text
 
 
 def test_the_set_is_looked_up_under_its_own_name(loadings):

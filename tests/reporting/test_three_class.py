@@ -82,11 +82,17 @@ def test_whether_the_published_protocol_flatters_is_computed(lift, end):
 
 
 def test_the_published_accuracy_is_reached_or_not():
-    assert "published 91 %, whose factor was not published, is not reached" in (
-        three_class_answer(accuracy_rows())
+    assert (
+        "The published 91 %, whose factor was not published, is reached at no dose up to 10 × "
+        "under the strict protocol." in three_class_answer(accuracy_rows())
+    )
+    both = pd.concat([accuracy_rows(), accuracy_rows("published", 0.12)])
+    assert (
+        "is reached at no dose up to 10 × under the strict protocol and from 10 × on under the "
+        "published protocol." in three_class_answer(both)
     )
     high = set_to(accuracy_rows(), "latents", [0.4, 0.5, 0.6, 0.8, 0.92, 0.95], "network")
-    assert "is reached here from 5 × on." in three_class_answer(high)
+    assert "is reached from 5 × on under the strict protocol." in three_class_answer(high)
 
 
 def test_the_table_has_a_row_per_protocol_and_representation_and_a_column_per_dose():

@@ -426,9 +426,9 @@ COUNTERFACTUAL = (
         "counterfactual/weighted_delta_r2",
         "Change predicted for a cell type that never showed it (R²)",
         "How much of the change of expression in a held-out cell type is predicted from the other "
-        "types, genes that change surely counting most. 0 is no better than no change, 1 is "
-        "perfect. The floor is the additive change of the other types, which needs no model, and "
-        "the ceiling is one half of the true cells against the other.",
+        "types, genes that change surely counting most. 1 is perfect; with few cells, no change "
+        "at all lies above 0 by chance. The floor is the additive change of the other types, "
+        "which needs no model, and the ceiling is one half of the true cells against the other.",
         1.0, "higher", "test", (None, 1.0),
     ),
     Metric(

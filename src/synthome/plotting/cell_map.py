@@ -116,9 +116,12 @@ def _numbers(ax: Axes, points: pd.DataFrame, panel: str, marks: dict[str, str]) 
         of = points.loc[points[panel].astype(str) == group, ["umap_1", "umap_2"]].to_numpy(float)
         at = _spot(of, taken, np.maximum(apart, 1e-9))
         taken = np.vstack([taken, at])
-        ax.text(at[0], at[1], mark, ha="center", va="center", fontsize=9, fontweight="bold",
-                color=INK, zorder=5, parse_math=False,
-                path_effects=[withStroke(linewidth=2.6, foreground="white")])  # fmt: skip
+        hidden = bool((np.ptp(of, axis=0) < apart).all())  # by its own number: write it above
+        text = ax.annotate(mark, (at[0], at[1]), (0, 9 if hidden else 0), ha="center", va="center",
+                           textcoords="offset points", fontsize=9, fontweight="bold", color=INK,
+                           zorder=5, annotation_clip=False)  # fmt: skip
+        text.set_path_effects([withStroke(linewidth=2.6, foreground="white")])
+        as_plain_text([text])
 
 
 def _spot(

@@ -1,6 +1,6 @@
-"""A change learnt in other cell types and predicted in one: each method between 0 and the ceiling.
+"""A change learnt in other cell types and predicted in one: each method between floor and ceiling.
 
-A value far below 0 is worse than predicting no change; it stands at the left end as an arrow.
+A value far below 0 stands at the left end as an arrow.
 """
 
 from typing import Any

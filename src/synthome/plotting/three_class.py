@@ -130,7 +130,7 @@ def _heatmap(ax: Axes, counts: pd.DataFrame) -> None:
         ax.text(j, i, f"{100 * shares[i, j]:.0f} %\n", ha="center", va="center", fontsize=12,
                 color="white" if shares[i, j] > 0.65 else INK, fontweight="bold")  # fmt: skip
         ax.text(j, i, f"\n{counts.iat[i, j]:,}", ha="center", va="center", fontsize=8,
-                color="white" if shares[i, j] > 0.65 else MUTED)  # fmt: skip
+                color="white" if shares[i, j] > 0.65 else INK)  # fmt: skip
     ax.set_xticks(range(len(counts.columns)), [_condition(name) for name in counts.columns])
     ax.set_yticks(range(len(counts)), [_condition(name) for name in counts.index], rotation=90,
                   va="center")  # fmt: skip

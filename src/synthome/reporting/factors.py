@@ -39,7 +39,7 @@ def factors_answer(
     for condition, of in responses.groupby("condition", sort=True):
         name = set_names.get(str(condition), str(condition))
         planted = enrichment[enrichment["gene_set"] == name]
-        sentences.append(_response(str(condition), of, loadings, planted, stable, n_seeds))
+        sentences.append(_response(str(condition), name, of, loadings, planted, stable, n_seeds))
     return joined(sentences)
 
 
@@ -84,6 +84,7 @@ def _stability(stable: "pd.Series[float]", n_seeds: int) -> str:
 
 def _response(
     condition: str,
+    name: str,
     of: pd.DataFrame,
     loadings: pd.DataFrame,
     enrichment: pd.DataFrame,
@@ -97,23 +98,29 @@ def _response(
     first = answering.loc[answering["effect"].abs().idxmax()]
     factor = int(first["factor"])
     answer = "answers" if len(answering) == 1 else "answer"
-    genes = ", ".join(_signed_genes(loadings[loadings["factor"] == factor].sort_values("rank")))
+    own = loadings[loadings["factor"] == factor].sort_values("rank")
+    genes = ", ".join(_signed_genes(own))
+    changed = sum(name in sets.split("; ") for sets in own["gene_sets"][:LEADING])
     said = (
         f"To {start}, {len(answering)} of {len(of)} factors {answer} (false discovery rate "
         f"{FALSE_DISCOVERIES:g}), most of all factor {factor}, which moves by "
         f"{format_number(abs(float(first['effect'])), decimals=2)} of its spread; its leading "
-        f"genes are {genes}"
+        f"genes are {genes}, {_how_many(changed)} of which were changed"
     )
     found = enrichment[(enrichment["factor"] == factor) & (enrichment["q"] < FALSE_DISCOVERIES)]
     if len(found):
         auc = float(found["auc"].iloc[0])
         said += (
-            f", and {start.replace('genes turned', 'the genes that were turned')} stand at one end "
+            f"; {start.replace('genes turned', 'the genes that were turned')} stand at one end "
             f"of its loadings (AUC {format_number(max(auc, 1.0 - auc))})"
         )
     if n_seeds > 1 and stable[factor] < STABLE:
         said += f". It is not stable over seeds ({format_number(float(stable[factor]))})"
     return f"{said}."
+
+
+def _how_many(n: int) -> str:
+    return "none" if n == 0 else "all" if n == LEADING else str(n)
 
 
 def _signed_genes(of: pd.DataFrame) -> list[str]:

@@ -63,8 +63,9 @@ FIGURES: dict[str, FigureWords] = {
         "Does a change carry over to another cell type?",
         "The change was learned from all other cell types and predicted for one. A mark near the "
         "green diamond, real cells against real cells, could not be better. What the additive "
-        "baseline reaches needs no model at all; 0 is no better than no change, and an arrow at "
-        "the left edge is far worse. Bars: spread over random deals of cells.",
+        "baseline reaches needs no model at all. Compare with no change (triangle), which lies "
+        "above 0 by chance where cells are few; an arrow at the left edge is far worse. Bars: "
+        "spread over random deals of cells.",
         "Weighted R² of the predicted change for each held-out cell type: model, additive, mean "
         "and no change, with the half-split ceiling. All numbers are in the table.",
     ),
@@ -110,5 +111,5 @@ GLOSSARY: dict[str, str] = {
     "Twin": "The same cell twice, as it is and with genes changed. Twins must stay on one side of "
     "a split, because they are no two cells.",
     "Weighted R² of the change": "How much of the change of expression is predicted, genes that "
-    "change surely counting most: 1 is perfect, 0 is no better than no change.",
+    "change surely counting most: 1 is perfect. With many cells, no change at all is 0.",
 }
