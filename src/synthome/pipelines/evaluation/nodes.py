@@ -83,6 +83,7 @@ def plot(
     from synthome.plotting import attacks, coexpression, embedding, moments, standing
     from synthome.plotting import history as losses
     from synthome.plotting.style import png_bytes
+    from synthome.reporting.vocabulary import VOCABULARIES, unit_of
 
     figures = (
         standing.standing_figure(metrics, METRICS),
@@ -93,7 +94,8 @@ def plot(
         coexpression.coexpression_figure(prepared, synthetic),
         attacks.attacks_figure(metrics, METRICS),
     )
-    return tuple(map(png_bytes, figures))
+    say = VOCABULARIES[unit_of(prepared)]
+    return tuple(png_bytes(say.figure(figure)) for figure in figures)
 
 
 def report(
