@@ -26,11 +26,12 @@ class CSRRows:
     ----------
     indptr
         Where each row starts in ``indices`` and ``values``, and where the last one ends.
-    indices
-        Column of each stored value; within a row in any order, each column once.
+    rows, indices
+        Row and column of each stored value; within a row in any order, each column once.
     """
 
     indptr: Int[Tensor, " n_obs_plus_1"]
+    rows: Int[Tensor, " nnz"]
     indices: Int[Tensor, " nnz"]
     values: Float[Tensor, " nnz"]
     n_vars: int
@@ -38,15 +39,13 @@ class CSRRows:
     @classmethod
     def of(cls, matrix: Any) -> "CSRRows":
         """Of a SciPy or dense matrix; stored zeros are dropped."""
-        rows = sparse.csr_matrix(matrix, dtype=np.float32, copy=True)
-        rows.sum_duplicates()
-        rows.eliminate_zeros()
-        return cls(
-            torch.from_numpy(rows.indptr.astype(np.int64)),
-            torch.from_numpy(rows.indices.astype(np.int32)),
-            torch.from_numpy(rows.data),
-            rows.shape[1],
-        )
+        kept = sparse.csr_matrix(matrix, dtype=np.float32, copy=True)
+        kept.sum_duplicates()
+        kept.eliminate_zeros()
+        indptr, indices = kept.indptr.astype(np.int64), kept.indices.astype(np.int32)
+        rows = np.repeat(np.arange(kept.shape[0], dtype=np.int32), np.diff(indptr))
+        parts = map(torch.from_numpy, (indptr, rows, indices, kept.data))
+        return cls(*parts, kept.shape[1])
 
     def __len__(self) -> int:
         return self.indptr.shape[0] - 1
@@ -63,7 +62,7 @@ class CSRRows:
 
     def to(self, device: torch.device) -> "CSRRows":
         """The same on another device."""
-        moved = (part.to(device) for part in (self.indptr, self.indices, self.values))
+        moved = (part.to(device) for part in (self.indptr, self.rows, self.indices, self.values))
         return CSRRows(*moved, self.n_vars)
 
     def __getitem__(self, index: Int[Tensor, " n_rows"]) -> "CSRRows":
@@ -72,44 +71,28 @@ class CSRRows:
         length = self.indptr[index + 1] - start
         indptr = self.indptr.new_zeros(index.shape[0] + 1)
         torch.cumsum(length, 0, out=indptr[1:])
-        offset = torch.repeat_interleave(start - indptr[:-1], length)
-        place = torch.arange(offset.shape[0], device=self.device).add_(offset)
+        each = torch.arange(index.shape[0], dtype=self.rows.dtype, device=self.device)
+        rows = torch.repeat_interleave(each, length)
+        place = torch.arange(rows.shape[0], device=self.device)
+        place += (start - indptr[:-1]).index_select(0, rows)
         indices, values = self.indices.index_select(0, place), self.values.index_select(0, place)
-        return CSRRows(indptr, indices, values, self.n_vars)
-
-    def rows(self) -> Int[Tensor, " nnz"]:
-        """Row of each stored value."""
-        each = torch.arange(len(self), dtype=self.indices.dtype, device=self.device)
-        size = self.values.shape[0]
-        return torch.repeat_interleave(each, self.indptr.diff(), output_size=size)
+        return CSRRows(indptr, rows, indices, values, self.n_vars)
 
     def with_values(self, values: Float[Tensor, " nnz"]) -> "CSRRows":
         """The same places with other values."""
-        return CSRRows(self.indptr, self.indices, values, self.n_vars)
+        return CSRRows(self.indptr, self.rows, self.indices, values, self.n_vars)
 
     def row_sums(self) -> Float[Tensor, " n_obs"]:
         """Sum of each row."""
         out = self.values.new_zeros(len(self))
-        return out.index_add_(0, self.rows(), self.values)
+        return out.index_add_(0, self.rows, self.values)
 
     def dense(self) -> Float[Tensor, "n_obs n_vars"]:
         """With its zeros."""
         out = torch.zeros(self.shape, device=self.device)
-        place = self.rows().long() * self.n_vars + self.indices
+        place = self.rows.long() * self.n_vars + self.indices
         out.view(-1).index_copy_(0, place, self.values)
         return out
-
-    def transposed(self) -> "CSRRows":
-        """Columns as rows, each sorted by row."""
-        if self.device.type == "cpu":  # a linear pass; sorting on the device is quicker elsewhere
-            parts = (self.values.numpy(), self.indices.numpy(), self.indptr.numpy())
-            flipped = sparse.csr_matrix(parts, shape=self.shape).tocsc()
-            parts = (flipped.indptr.astype(np.int64), flipped.indices, flipped.data)
-            return CSRRows(*map(torch.from_numpy, parts), len(self))
-        order = torch.argsort(self.indices, stable=True)
-        length = torch.bincount(self.indices, minlength=self.n_vars)
-        indptr = torch.cat([length.new_zeros(1), length.cumsum(0)])
-        return CSRRows(indptr, self.rows()[order], self.values[order], len(self))
 
     def __matmul__(self, dense: Float[Tensor, "n_vars k"]) -> Float[Tensor, "n_obs k"]:
         """Product with a dense matrix, differentiable in the latter."""
@@ -125,18 +108,34 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, dense: Tensor, rows: CSRRows) -> Tensor:  # type: ignore[override]
         ctx.rows = rows
-        return _weighted_sums(rows, dense.detach())  # which is not told that a gradient is wanted
+        # Detached, since the sums would be slower if they knew that a gradient is wanted.
+        return _weighted_sums(rows.indptr, rows.indices, rows.values, dense.detach())
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return _weighted_sums(ctx.rows.transposed(), gradient.contiguous()), None
+        return _weighted_sums(*_by_column(ctx.rows), gradient.contiguous()), None
 
 
-def _weighted_sums(rows: CSRRows, dense: Tensor) -> Tensor:
+def _by_column(rows: CSRRows) -> tuple[Tensor, Tensor, Tensor]:
+    """Where each column starts, and the row and value of its entries."""
+    if rows.device.type == "cpu":  # a linear pass; sorting on the device is quicker elsewhere
+        parts = (rows.values.numpy(), rows.indices.numpy(), rows.indptr.numpy())
+        flipped = sparse.csr_matrix(parts, shape=rows.shape).tocsc()
+        indptr, indices, values = map(
+            torch.from_numpy, (flipped.indptr, flipped.indices, flipped.data)
+        )
+        return indptr, indices, values
+    order = torch.argsort(rows.indices, stable=True)
+    length = torch.bincount(rows.indices, minlength=rows.n_vars)
+    indptr = torch.cat([length.new_zeros(1), length.cumsum(0)])
+    return indptr, rows.rows[order], rows.values[order]
+
+
+def _weighted_sums(indptr: Tensor, indices: Tensor, values: Tensor, dense: Tensor) -> Tensor:
     return torch.nn.functional.embedding_bag(
-        rows.indices,
+        indices,
         dense,
-        rows.indptr[:-1].to(rows.indices.dtype),
+        indptr[:-1].to(indices.dtype),
         mode="sum",
-        per_sample_weights=rows.values.to(dense.dtype),
+        per_sample_weights=values.to(dense.dtype),
     )

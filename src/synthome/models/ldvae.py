@@ -146,7 +146,7 @@ class LDVAE(nn.Module):
         """Eq. 4."""
         values = counts.values
         if self.encoder_input == "rates":
-            values = values * (self.depth / library_size)[counts.rows()]
+            values = values * (self.depth / library_size)[counts.rows]
         h = counts.with_values(values.log1p()) @ self.hidden + self.hidden_bias
         h = self.dropout(self.norm(h).relu())
         scale = (self.log_variance(h).exp() + EPSILON).sqrt()
