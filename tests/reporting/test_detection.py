@@ -56,6 +56,8 @@ def test_types_in_which_no_dose_is_seen_are_counted_and_a_few_are_named():
         ([3, 4, 5, 6], [2, 3, 4, 7], "The plain signature score, two numbers for each cell, wins"),
         ([2, 3, 4, 5], [3, 4, 5, 4], "The latents win over the plain signature score"),
         ([2, 3, 4, 5], [3, 4, 3, 4], "Neither the latents nor the plain signature score"),
+        ([3, 4, np.nan, np.nan], [2, 3, np.nan, np.nan], "The plain signature score, two"),
+        ([3, np.nan, np.nan, np.nan], [2, np.nan, np.nan, np.nan], "Neither the latents"),
         ([2, 2, 2, 2], [2, 2, 2, 2], "Neither the latents nor the plain signature score"),
         ([2, 3, np.nan, np.nan], [9, 9, 9, 9], "Neither the latents nor"),
         ([np.nan] * 4, [9, 9, 9, np.nan], "The plain signature score, two numbers for each cell, "),

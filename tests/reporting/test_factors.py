@@ -19,6 +19,13 @@ def test_factors_that_come_back_are_listed_and_the_others_are_warned_of(loadings
     )
 
 
+def test_where_all_factors_come_back_no_others_are_warned_of(loadings):
+    firm = loadings.assign(factor_stability=0.9)
+    text = factors_answer(firm, response_rows(), enrichment_rows(), NAMES, 3)
+    assert text.startswith("All 12 factors come back with another seed")
+    assert "do not interpret" not in text
+
+
 def test_without_stable_factors_none_is_to_be_interpreted(loadings):
     loose = loadings.assign(factor_stability=0.5)
     text = factors_answer(loose, response_rows(), enrichment_rows(), NAMES, 3)
@@ -50,6 +57,9 @@ def test_leading_genes_that_were_not_changed_are_told(loadings):
     some = loadings.assign(gene_sets=["x; up" if rank < 3 else "" for rank in loadings["rank"]])
     text = factors_answer(some, response_rows(), enrichment_rows(), NAMES, 3)
     assert "2 of which were changed" in text
+    one = loadings.assign(gene_sets=["up" if rank == 1 else "" for rank in loadings["rank"]])
+    text = factors_answer(one, response_rows(), enrichment_rows(), NAMES, 3)
+    assert "one of which was changed" in text
 
 
 def test_the_set_is_looked_up_under_its_own_name(loadings):

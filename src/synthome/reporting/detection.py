@@ -13,7 +13,7 @@ from synthome.plotting.detection import SETS, TARGET
 from synthome.plotting.representations import LATENTS, SIGNATURE, in_order, look
 from synthome.reporting.phrases import capital, joined, listed, percent
 
-MOSTLY = 0.75  # of the comparisons: one is called the better from here on
+MOSTLY = 0.75  # of the comparisons with a winner: one is called the better from here on
 ALARMS = 0.05  # that a test may raise where nothing was changed
 NAMED = 3  # cell types that are named in a sentence
 
@@ -51,12 +51,13 @@ def against_signature(smallest: pd.DataFrame, other: str = SIGNATURE) -> str:
     medians = f"median {dose_words(np.median(theirs))} against {dose_words(np.median(ours))}"
     told = "It is told which genes to look for, and the latents are not"
     where = f"of {n} comparisons (cell types and directions)"
-    if lost >= MOSTLY * n:
+    decided = lost + won  # where neither is reached, nobody wins
+    if 2 * lost >= n and lost >= MOSTLY * decided:
         return (
             f"The plain signature score, two numbers for each cell, wins: it needs a smaller dose "
             f"than the latents in {lost} {where}; {medians}. {told}."
         )
-    if won >= MOSTLY * n:
+    if 2 * won >= n and won >= MOSTLY * decided:
         return (
             f"The latents win over the plain signature score, two numbers for each cell: they need "
             f"a smaller dose in {won} {where}; for the score, {medians}. {told}."

@@ -78,6 +78,8 @@ def _stability(stable: "pd.Series[float]", n_seeds: int) -> str:
             f"None of {len(stable)} factors comes back with another seed {measure}: "
             "single factors must not be interpreted, only the space that they span."
         )
+    if len(kept) == len(stable):
+        return f"All {len(stable)} factors come back with another seed {measure}."
     which = f": {listed([str(factor) for factor in kept])}" if len(kept) <= 8 else ""
     return f"{start} {measure}{which}. The others change with the seed: do not interpret them."
 
@@ -105,7 +107,7 @@ def _response(
         f"To {start}, {len(answering)} of {len(of)} factors {answer} (false discovery rate "
         f"{FALSE_DISCOVERIES:g}), most of all factor {factor}, which moves by "
         f"{format_number(abs(float(first['effect'])), decimals=2)} of its spread; its leading "
-        f"genes are {genes}, {_how_many(changed)} of which were changed"
+        f"genes are {genes}, {_how_many(changed)} changed"
     )
     found = enrichment[(enrichment["factor"] == factor) & (enrichment["q"] < FALSE_DISCOVERIES)]
     if len(found):
@@ -120,7 +122,8 @@ def _response(
 
 
 def _how_many(n: int) -> str:
-    return "none" if n == 0 else "all" if n == LEADING else str(n)
+    words = {0: "none of which were", 1: "one of which was", LEADING: "all of which were"}
+    return words.get(n, f"{n} of which were")
 
 
 def _signed_genes(of: pd.DataFrame) -> list[str]:
