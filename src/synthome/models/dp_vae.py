@@ -21,7 +21,7 @@ choose genes on the training rows: whoever needs the guarantee to the letter fix
 is for comparisons. What is released needs ``noise: secret``. Scores of the rows are not private.
 
 The noise on the mean of a gene grows as sqrt(p) / (n epsilon): 34 patients and 2,000 genes need an
-epsilon near 100 to teach anything (docs/decisions/0006).
+epsilon near 100 to teach anything (docs/decisions/0007).
 
 Abadi et al. (2016), doi:10.1145/2976749.2978318. Tipping & Bishop (1999),
 doi:10.1111/1467-9868.00196 (eq. 3).
