@@ -57,6 +57,19 @@ def test_colour_tells_the_arm_and_marker_the_class(cohort, synthetic, texts_of):
     assert not any("patient_" in text for text in shown)
 
 
+@pytest.mark.parametrize("ending", ["", " of the peripheral blood"])
+def test_the_legend_fits_however_long_the_names_are(cohort, synthetic, ending):
+    """Cell types have long names, and a legend that is too wide is cut off."""
+    for adata in (cohort, synthetic):
+        names = np.resize([f"CD{i}+/CD45RA+{ending}" for i in range(9)], adata.n_obs)
+        adata.obs["condition"] = names
+    figure = pca_figure(cohort, synthetic)
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+    assert len(legend.get_texts()) == 12
+
+
 @pytest.mark.parametrize(("n_train", "expected"), [(5, 3), (6, 3), (34, 6), (75, 15), (1000, 15)])
 def test_neighbours_are_always_fewer_than_the_rows(n_train, expected):
     assert n_neighbors(n_train) == expected

@@ -169,6 +169,8 @@ def test_captions_and_sections_of_a_system_are_shown(render):
     for expected in ("Does temperature help?", "More is not better.", "0.18", "One tissue only."):
         assert expected in text
     assert text.index("Does temperature help?") < text.index("More is not better.")
+    shared = html.index('<section id="answers">')
+    assert html.index('<section id="section-') < shared  # the system's own question comes first
     assert html.count('id="figure-dose"') == 1
     assert "Temperature A factor on the latent draw." in text
 

@@ -24,7 +24,9 @@ from synthome.plotting.style import (
     SYNTHETIC,
     add_grid,
     as_plain_text,
+    legend_columns,
     new_figure,
+    short,
     styled,
 )
 from synthome.rng import generator
@@ -230,11 +232,10 @@ def _legend(figure: Figure, points: pd.DataFrame, classes: list[str]) -> None:
             markersize=7,
             markerfacecolor=MUTED,
             markeredgecolor=MUTED,
-            label=f"Class: {name}",
+            label=f"Class: {short(name)}",
         )
         for i, name in enumerate(classes)
     ]
-    legend = figure.legend(
-        handles=handles, loc="outside lower left", ncols=min(len(handles), 4), labelcolor=INK
-    )
+    ncols = legend_columns([str(handle.get_label()) for handle in handles])
+    legend = figure.legend(handles=handles, loc="outside lower left", ncols=ncols, labelcolor=INK)
     as_plain_text(legend.get_texts())

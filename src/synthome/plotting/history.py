@@ -24,6 +24,7 @@ MAX_PANELS = 4  # further curves, in the order of the columns
 LOSSES = ("train_loss", "validation_loss")
 _NOT_CURVES = {"epoch", "best", "seconds", "stage", *LOSSES}
 _TITLES = {
+    "nll": "Counts given the latents (NLL)",
     "kl": "Kullback–Leibler term",
     "reconstruction": "Reconstruction term",
     "learning_rate": "Learning rate",

@@ -7,13 +7,14 @@ Okabe M, Ito K (2008), Color Universal Design, https://jfly.uni-koeln.de/color/
 """
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from textwrap import shorten
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -34,6 +35,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "*")  # one per class of
 WIDTH = 8.0  # inches; with DPI, 1440 pixels
 DPI = 180
 LONGEST = 34  # letters of a name beside a row
+LETTER, ENTRY = 0.07, 0.6  # inches of a legend: one letter, and what an entry needs besides
 
 _RC: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],  # ships with matplotlib: same glyphs on every machine
@@ -117,6 +119,15 @@ def shared_legend(figure: Figure, ncols: int = 2, **how: Any) -> None:
         list(handles.values()), list(handles), loc="outside lower left", ncols=ncols, **how
     )
     as_plain_text(legend.get_texts())
+
+
+def legend_columns(names: Sequence[str], most: int = 4, width: float = WIDTH) -> int:
+    """Columns of a legend that fit side by side; matplotlib fills one after the other."""
+    for ncols in range(min(most, len(names)), 1, -1):
+        columns = np.array_split(np.array([len(name) for name in names]), ncols)
+        if sum(ENTRY + LETTER * column.max() for column in columns) <= width:
+            return ncols
+    return 1
 
 
 def short(name: str) -> str:
