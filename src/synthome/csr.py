@@ -44,8 +44,8 @@ class CSRRows:
         kept.eliminate_zeros()
         indptr, indices = kept.indptr.astype(np.int64), kept.indices.astype(np.int32)
         rows = np.repeat(np.arange(kept.shape[0], dtype=np.int32), np.diff(indptr))
-        parts = map(torch.from_numpy, (indptr, rows, indices, kept.data))
-        return cls(*parts, kept.shape[1])
+        tensors = [torch.from_numpy(part) for part in (indptr, rows, indices, kept.data)]
+        return cls(tensors[0], tensors[1], tensors[2], tensors[3], kept.shape[1])
 
     def __len__(self) -> int:
         return self.indptr.shape[0] - 1
@@ -62,8 +62,13 @@ class CSRRows:
 
     def to(self, device: torch.device) -> "CSRRows":
         """The same on another device."""
-        moved = (part.to(device) for part in (self.indptr, self.rows, self.indices, self.values))
-        return CSRRows(*moved, self.n_vars)
+        return CSRRows(
+            self.indptr.to(device),
+            self.rows.to(device),
+            self.indices.to(device),
+            self.values.to(device),
+            self.n_vars,
+        )
 
     def __getitem__(self, index: Int[Tensor, " n_rows"]) -> "CSRRows":
         """The rows of ``index``, in that order."""
@@ -106,13 +111,13 @@ class _Product(torch.autograd.Function):
     """``rows @ dense`` and, for the gradient, ``rows' @ gradient``, each a weighted sum of rows."""
 
     @staticmethod
-    def forward(ctx: Any, dense: Tensor, rows: CSRRows) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, dense: Tensor, rows: CSRRows) -> Tensor:
         ctx.rows = rows
         # Detached, since the sums would be slower if they knew that a gradient is wanted.
         return _weighted_sums(rows.indptr, rows.indices, rows.values, dense.detach())
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return _weighted_sums(*_by_column(ctx.rows), gradient.contiguous()), None
 
 

@@ -156,7 +156,7 @@ class _SoftmaxNB(torch.autograd.Function):
     """The gradient is made on the way forward, where everything it needs is in the cache."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         logits: Tensor,
         log_theta: Tensor,
@@ -172,7 +172,7 @@ class _SoftmaxNB(torch.autograd.Function):
         return (zeros.sum() + added.sum()) / len(zeros)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         scaled = [None if own is None else own.mul_(gradient) for own in ctx.saved_tensors]
         return *scaled, None, None
 
@@ -195,7 +195,11 @@ def _sparse_nb(
     each = torch.empty(n_obs, device=logits.device)
     of_logits = torch.empty_like(logits, dtype=torch.float32) if gradient else None
     of_theta = torch.zeros_like(theta) if gradient else None
-    of_pi = torch.empty_like(of_logits) if gradient and pi_logits is not None else None
+    of_pi = (
+        torch.empty_like(logits, dtype=torch.float32)
+        if gradient and pi_logits is not None
+        else None
+    )
     x, rows = counts.values, counts.rows
     place = rows * n_vars + counts.indices
     ends = counts.indptr.tolist()

@@ -1,5 +1,8 @@
 """The pipelines that `kedro run --pipeline=NAME` knows."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from kedro.pipeline import Pipeline
 
 from synthome.pipelines import (
@@ -49,5 +52,5 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
 
 
-def _sum(pipelines: dict[str, Pipeline]) -> Pipeline:
+def _sum(pipelines: Mapping[Any, Pipeline]) -> Pipeline:
     return sum(pipelines.values(), start=Pipeline([]))

@@ -1,4 +1,4 @@
-"""A part of many cells, each class and each fold in its share, for scores that compare all pairs."""
+"""A part of many cells, class and split in their shares, for scores that compare all pairs."""
 
 import numpy as np
 from anndata import AnnData

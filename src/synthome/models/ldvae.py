@@ -493,7 +493,8 @@ class LDVAEGenerator:
         weight = self.network.logits.weight.detach().double()[:, : self.config.n_latent]
         norm = self.network.decoder_norm
         if isinstance(norm, nn.BatchNorm1d):
-            gain = norm.weight / (norm.running_var + norm.eps).sqrt()  # type: ignore[operator]
+            assert norm.running_var is not None
+            gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             weight = weight * gain.detach().double()[:, None]
         return (weight - weight.mean(dim=0)).numpy()
 

@@ -19,10 +19,10 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 class TrainingConfig(Config):
     """How a model is fitted.
 
-    ``patience`` counts epochs without a better validation loss, better by the share ``tolerance`` of
-    it or more. ``steps_per_epoch`` makes an epoch
-    that many minibatches, however many rows there are, so that patience, warm-up and the number of
-    epochs mean the same on few rows as on many; null is one pass over the rows. ``threads`` is
+    ``patience`` counts epochs without a better validation loss, better by the share ``tolerance``
+    of it or more. ``steps_per_epoch`` makes an epoch that many minibatches, however many rows there
+    are, so that patience, warm-up and the number of epochs mean the same on few rows as on many;
+    null is one pass over the rows. ``threads`` is
     fixed, and not the number of cores, because it changes the last bits of a result.
     """
 

@@ -84,9 +84,9 @@ def fit(
         A module that is ``Trainable``, and maybe ``Adversarial``; it ends on the CPU, in eval mode,
         with its best weights.
     data, validation
-        Tensors, or sparse rows, whose first axis is n_obs; a minibatch takes the same rows of each. With
-        ``validation``, the best epoch is the one with the lowest validation loss, measured with
-        the same noise in every epoch; without, it is the last.
+        Tensors, or sparse rows, whose first axis is n_obs; a minibatch takes the same rows of each.
+        With ``validation``, the best epoch is the one with the lowest validation loss, measured
+        with the same noise in every epoch; without, it is the last.
     seed
         Of the order of rows and of the noise.
     on_epoch

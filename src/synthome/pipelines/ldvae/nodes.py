@@ -71,12 +71,9 @@ def detect(
     from synthome.evaluation.reading import part, roles
 
     genes = roles(prepared)
-    model = from_state(weights)
-    view = power_view(
-        model,
-        part(prepared, "train", reading.max_cells, reading.seed),
-        genes,  # type: ignore
-    )
+    model: Any = from_state(weights)
+    sets = {str(direction): of for direction, of in genes.items()}
+    view = power_view(model, part(prepared, "train", reading.max_cells, reading.seed), sets)
     power = detection.detection_power(
         part(prepared, "test", reading.max_tested, reading.seed),
         {direction: detection.Perturbed(direction, of) for direction, of in genes.items()},
@@ -163,7 +160,7 @@ def answer(
         responses=responses,
         enrichment=enrichment,
         conditional=conditional,
-        genes=roles(prepared),
+        genes={str(direction): of for direction, of in roles(prepared).items()},
         set_names={"down": str(facts["down_set"]), "up": str(facts["up_set"])},
         dose=reading.dose,
         n_seeds=reading.n_seeds,
