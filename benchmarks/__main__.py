@@ -3,8 +3,15 @@
 import argparse
 from importlib import import_module
 
-CPU = ("published_vae_epoch", "rare_vae_seeds", "kedro_overhead", "cells_out_of_core")
-GPU = ("published_vae_epoch", "rare_vae_seeds")
+CPU = (
+    "published_vae_epoch",
+    "rare_vae_seeds",
+    "kedro_overhead",
+    "cells_out_of_core",
+    "ldvae_nb",
+    "ldvae_training",
+)
+GPU = ("published_vae_epoch", "rare_vae_seeds", "ldvae_nb", "ldvae_training")
 
 
 def main() -> None:
