@@ -22,6 +22,8 @@ REQUIREMENTS = (  # what a generator imports to sample; a test holds it complete
     "pandas",
     "pydantic",
     "safetensors",
+    "scipy",
+    "scipy",
     "torch",
     "tqdm",
 )
