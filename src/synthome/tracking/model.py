@@ -23,7 +23,6 @@ REQUIREMENTS = (  # what a generator imports to sample; a test holds it complete
     "pydantic",
     "safetensors",
     "scipy",
-    "scipy",
     "torch",
     "tqdm",
 )
