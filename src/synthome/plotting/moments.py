@@ -33,7 +33,7 @@ def line_fit(real: np.ndarray, synthetic: np.ndarray) -> tuple[float, float, flo
 def moments_figure(real: AnnData, synthetic: AnnData) -> Figure:
     """Per-gene mean and standard deviation of log expression: real training rows, synthetic."""
     arms = read_arms(real, synthetic)
-    figure = new_figure(height=4.1)
+    figure = new_figure(height=4.35)
     panels = (
         ("Mean of each gene", "mean", arms.train.mean(axis=0), arms.synthetic.mean(axis=0)),
         (
