@@ -49,6 +49,13 @@ def test_latents_alone_are_judged_where_nothing_else_was_read():
     assert "The shift of the latents beats the additive baseline in 6 of 6" in better
 
 
+def test_without_room_between_no_change_and_the_ceiling_nobody_wins():
+    """With few cells a change is mostly chance, and cells that did not change explain half of it."""
+    text = conditional_answer(conditional_rows(THREE, PREDICTED | {"no_change": 0.86}))
+    assert "Which is better cannot be told" in text
+    assert "comparisons" not in text
+
+
 def test_a_low_ceiling_leaves_little_to_predict():
     low = conditional_answer(conditional_rows(THREE, PREDICTED | {"ceiling": 0.3}))
     assert "The ceiling itself is only 0.29" in low

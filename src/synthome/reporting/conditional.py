@@ -13,8 +13,13 @@ from synthome.reporting.phrases import joined
 OURS, LATENTS, BASELINE, CEILING = "latents+residuals", "latents", "additive", "ceiling"
 NOTHING = "no_change"
 HARDLY = 0.05  # beyond no change: a method that gains less carries next to nothing over
+ROOM = 0.1  # between no change and the ceiling: with less, nothing can be shown
 MOSTLY = 0.75  # of the comparisons
 LITTLE = 0.5  # a ceiling below this leaves little to predict
+NO_ROOM = (
+    "Which is better cannot be told: even other true cells of the type do hardly better than no "
+    "change at all, so that at this dose, with so few cells, there is next to nothing to predict."
+)
 SCORES = {
     SCORE: "Weighted R²",
     "pearson_delta_top50": "r, top 50 genes",
@@ -55,6 +60,8 @@ def conditional_answer(table: pd.DataFrame) -> str:
         if method in means and math.isfinite(means[method]):
             said.append(f"{words} {format_number(float(means[method]))}")
     numbers = f"{start}{'; '.join(said)} of it (weighted R²)."
+    if means.get(CEILING, math.inf) - means.get(NOTHING, -math.inf) < ROOM:
+        return joined([numbers, NO_ROOM])
     return joined([numbers, _verdict(wide), _little(means)])
 
 
