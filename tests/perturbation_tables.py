@@ -181,6 +181,28 @@ def alarm_rows(share=0.05, low=0.04, high=0.06):
     return pd.DataFrame(rows, columns=["representation", "share", "low", "high", "n_repeats"])
 
 
+def gene_set_report(**changes):
+    """Of a list of four genes that are turned down, one of three, and one that is not used."""
+    found = {"n_given": 4, "n_found": 3, "found_by": {"as written": 2, "in another case": 1}}
+    report = {
+        "origin": "given",
+        "down": "down",
+        "up": "up",
+        "sets": {
+            "down": found | {"not_found": ["LOST"]},
+            "up": {"n_given": 3, "n_found": 3, "found_by": {"as written": 3}, "not_found": []},
+            "other": {
+                "n_given": 30,
+                "n_found": 1,
+                "found_by": {"by alias": 1},
+                "not_found": [f"N{i}" for i in range(29)],
+            },
+        },
+        "genes": {"down": ["A", "B"], "up": ["C", "D", "E"], "other": ["F"]},
+    }
+    return report | changes
+
+
 def results_of(**changes):
     """All tables of an experiment, those of ``changes`` instead."""
     from synthome.reporting.ldvae import LDVAEResults
@@ -201,6 +223,7 @@ def results_of(**changes):
         "conditional": conditional_rows(TYPES[:3]),
         "genes": PLANTED,
         "set_names": {"down": "down", "up": "up"},
+        "gene_sets": gene_set_report(),
         "dose": 2.0,
         "n_seeds": 3,
     }

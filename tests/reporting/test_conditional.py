@@ -50,7 +50,7 @@ def test_latents_alone_are_judged_where_nothing_else_was_read():
 
 
 def test_without_room_between_no_change_and_the_ceiling_nobody_wins():
-    """With few cells a change is mostly chance, and cells that did not change explain half of it."""
+    """With few cells a change is mostly chance, and unchanged cells explain half of it."""
     text = conditional_answer(conditional_rows(THREE, PREDICTED | {"no_change": 0.86}))
     assert "Which is better cannot be told" in text
     assert "comparisons" not in text

@@ -27,6 +27,7 @@ from synthome.reporting.detection import (
     detection_table,
 )
 from synthome.reporting.factors import factors_answer, factors_table
+from synthome.reporting.gene_sets import gene_sets_answer, gene_sets_table
 from synthome.reporting.ldvae_scores import (
     conditional_scores,
     dose_scores,
@@ -70,6 +71,8 @@ class LDVAEResults:
         ``evaluation.conditional_shift``, at ``dose``.
     genes, set_names
         The genes that were turned ``down`` and ``up``, and what their set is called.
+    gene_sets
+        The report of ``ingestion.prepare_cells.select_with_sets``: what of each list was found.
     """
 
     held_out: Scores
@@ -86,6 +89,7 @@ class LDVAEResults:
     conditional: pd.DataFrame
     genes: Mapping[str, Collection[str]]
     set_names: Mapping[str, str]
+    gene_sets: Mapping[str, Any]
     dose: float
     n_seeds: int
 
@@ -160,6 +164,13 @@ def _sections(results: LDVAEResults) -> tuple[Section, ...]:
             "What held-out cells cost under the model, in nats for each cell, with 95 % intervals: "
             "less is better. Latents are worth having only where the counts given them cost less "
             "than without.",
+        ),
+        Section(
+            "Which genes were changed?",
+            (gene_sets_answer(results.gene_sets),),
+            gene_sets_table(results.gene_sets),
+            "Lists of genes: how many were given, how many these cells have and by which match, "
+            "and how many are in enough training cells to be kept.",
         ),
         Section(
             "From which dose on is a change seen?",

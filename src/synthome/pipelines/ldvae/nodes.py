@@ -139,6 +139,7 @@ def answer(
     responses: pd.DataFrame,
     enrichment: pd.DataFrame,
     conditional: pd.DataFrame,
+    gene_set_report: Document,
     reading: ReadingConfig,
 ) -> tuple[Document | bytes, ...]:
     """What the report says and shows of all this: the document of answers, then ``FIGURES``."""
@@ -162,6 +163,7 @@ def answer(
         conditional=conditional,
         genes={str(direction): of for direction, of in roles(prepared).items()},
         set_names={"down": str(facts["down_set"]), "up": str(facts["up_set"])},
+        gene_sets=gene_set_report,
         dose=reading.dose,
         n_seeds=reading.n_seeds,
     )

@@ -64,12 +64,12 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 answer,
-                ["prepared", *TABLES, "params:reading"],
+                ["prepared", *TABLES, "gene_set_report", "params:reading"],
                 ["answers", *(f"figure_{name}" for name in FIGURES)],
                 name="answer",
             ),
         ],
         namespace="ldvae",
-        inputs={"prepared": "single_cell.prepared"},
+        inputs={name: f"single_cell.{name}" for name in ("prepared", "gene_set_report")},
         tags="answers",
     )
