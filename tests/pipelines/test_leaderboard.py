@@ -23,6 +23,8 @@ def compared(tmp_path_factory, empty_database):
     project = copy_project(tmp_path_factory.mktemp("leaderboard"))
     shutil.copy(empty_database, project / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "SYNTHOME_TRACKING"):
+            patch.delenv(name, raising=False)
         patch.setattr("synthome.evaluation.classifiers.N_TREES", 4)
         patch.setattr("synthome.models.wgan_gp.WGANGPGenerator.fit", _diverge)
         with pytest.raises(PartlyFailed, match="One of those compared failed: wgan_gp"):
