@@ -115,6 +115,7 @@ def test_figures_are_said_in_the_same_words(good, make_entry):
     for draw in (standing_figure, attacks_figure):
         figure = draw(good, METRICS)
         assert say.figure(figure) is figure
+        figure.canvas.draw()  # when names of ticks are written anew
         found = " ".join(text.get_text() for text in figure.findobj() if hasattr(text, "get_text"))
         assert not NEVER.findall(found)
         assert "opied cells" in found

@@ -74,6 +74,11 @@ class Vocabulary:
         for text in figure.findobj(Text):
             assert isinstance(text, Text)
             text.set_text(self(text.get_text()))
+        for ax in figure.axes:
+            for axis in (ax.xaxis, ax.yaxis):
+                names = [label.get_text() for label in axis.get_ticklabels()]
+                if (said := [self(name) for name in names]) != names:
+                    axis.set_ticklabels(said)  # else they are written anew when it is drawn
         return figure
 
     def _said(self, text: str) -> str:
