@@ -267,11 +267,10 @@ def test_the_same_seed_gives_the_same_answers(finished_ldvae, trained):
 def test_augmentation_samples_again_without_training(trained):
     before = (trained / WEIGHTS).stat().st_mtime_ns
     cold = synthetic_of(trained)
-    run(trained, "augmentation", n_synthetic=150, temperature=3.0, seed=5)
-    adata = synthetic_of(trained)
-    assert adata.n_obs == 150
-    assert spread(adata) > spread(cold)
-    assert provenance(adata)["generator"] == "ldvae"
+    run(trained, "augmentation", temperature=3.0)
+    hot = synthetic_of(trained)
+    assert hot.obs["cell_type"].value_counts().equals(cold.obs["cell_type"].value_counts())
+    assert spread(hot) > 1.05 * spread(cold)
     assert (trained / WEIGHTS).stat().st_mtime_ns == before
 
 
