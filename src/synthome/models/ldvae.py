@@ -296,7 +296,7 @@ class LDVAEGenerator:
                 checkpoint=checkpoint,
                 description=self.name,
             )
-        self._measure(train, rows)
+            self._measure(train, rows)
         return self
 
     def _make(self, counts: sparse.csr_matrix) -> None:
