@@ -197,7 +197,13 @@ class Killed(Exception):
 
 @pytest.mark.parametrize(
     ("schedule", "n_steps"),
-    [("constant", None), ("plateau", None), ("cosine", None), ("plateau", 7)],
+    [
+        ("constant", None),
+        ("plateau", None),
+        ("cosine", None),
+        ("plateau", 7),
+        ("cosine_steps", None),
+    ],
 )
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path, schedule, n_steps):
     """To the bit: optimizer, schedule, noise, order of rows and best weights all come back."""
@@ -296,6 +302,31 @@ def test_each_player_takes_its_own_steps():
     np.testing.assert_allclose(weights(model), weights(by_hand), atol=1e-6)
     assert {"train_loss", "train_other"} <= set(history.columns)
     assert not any(model.touched)  # no gradient, no step, for who is not updated
+
+
+def test_the_rate_rises_and_falls_with_each_minibatch():
+    """Half of 4 warm-up steps after 2, the whole after 4, nothing after the last."""
+    config = CONFIG.model_copy(
+        update={"schedule": "cosine_steps", "warmup_steps": 4, "steps_per_epoch": 2}
+    )
+    history = fit(line(), data(), config, seed=0)
+    rates = history["learning_rate"].to_numpy() / CONFIG.learning_rate
+    np.testing.assert_allclose(rates[:3], [1 / 4, 3 / 4, 1.0])
+    at = (2 * 21 - 4) / (80 - 4)  # share of the cosine that epoch 22 starts with
+    np.testing.assert_allclose(rates[21], 0.5 + 0.5 * np.cos(np.pi * at))
+    assert rates[-1] < 0.01
+
+
+def test_adamw_shrinks_weights_apart_from_the_gradient():
+    """Without a gradient, a step is w - rate * decay * w: Loshchilov & Hutter (2019), alg. 2."""
+    model = line()
+    start = weights(model)
+    x, y = torch.zeros(4, 3), model.linear.bias.detach().expand(4).clone()
+    config = TrainingConfig(
+        learning_rate=0.1, max_epochs=1, optimizer="adamw", weight_decay=0.5, betas=(0.9, 0.95)
+    )
+    fit(model, (x, y), config, seed=0)
+    np.testing.assert_allclose(weights(model)[:3], start[:3] * (1 - 0.1 * 0.5), rtol=1e-6)
 
 
 def test_players_have_the_schedule_and_the_norm_of_the_configuration():

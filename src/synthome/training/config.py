@@ -22,18 +22,24 @@ class TrainingConfig(Config):
     ``patience`` counts epochs without a better validation loss, better by the share ``tolerance``
     of it or more. ``steps_per_epoch`` makes an epoch that many minibatches, however many rows there
     are, so that patience, warm-up and the number of epochs mean the same on few rows as on many;
-    null is one pass over the rows. ``threads`` is
-    fixed, and not the number of cores, because it changes the last bits of a result.
+    null is one pass over the rows. ``schedule: cosine`` moves the learning rate once an epoch,
+    ``cosine_steps`` after each minibatch, and rises to it over ``warmup_steps`` before.
+    ``weight_decay`` is a penalty for ``adam``, and decoupled for ``adamw``. ``threads`` is
+    fixed, and not the number of cores, because it changes the last bits of a result. ``compile``
+    is for GPUs: on a CPU, compiling takes longer than it saves.
     """
 
     learning_rate: PositiveFloat = 1e-3
     max_epochs: PositiveInt = 400
     batch_size: PositiveInt = 64
     steps_per_epoch: PositiveInt | None = None
+    optimizer: Literal["adam", "adamw"] = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0
     max_grad_norm: PositiveFloat | None = None
     kl_warmup_epochs: NonNegativeInt = 0
-    schedule: Literal["constant", "plateau", "cosine"] = "constant"
+    schedule: Literal["constant", "plateau", "cosine", "cosine_steps"] = "constant"
+    warmup_steps: NonNegativeInt = 0
     plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     plateau_patience: NonNegativeInt = 30
     validation_fraction: Fraction = 0.0
@@ -43,6 +49,7 @@ class TrainingConfig(Config):
     threads: PositiveInt = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
 
 
 def onto(default: TrainingConfig) -> BeforeValidator:

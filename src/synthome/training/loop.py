@@ -6,6 +6,7 @@ with the same weights, to the bit, because the checkpoint holds every state that
 """
 
 import copy
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -150,12 +151,13 @@ class _Run:
         self.model, self.rows, self.held_out = model, rows, held_out
         self.config, self.seed, self.device = config, seed, rows[0].device
         self.adversarial = model if isinstance(model, Adversarial) else None
-        self.players, betas = [model], (0.9, 0.999)
+        self.players, betas = [model], config.betas
         if self.adversarial is not None:
             self.players, betas = self.adversarial.players(), self.adversarial.betas
         self.parameters = [list(player.parameters()) for player in self.players]
-        self.optimizers = [
-            torch.optim.Adam(
+        kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+        self.optimizers: list[torch.optim.Optimizer] = [
+            kind(
                 parameters,
                 lr=config.learning_rate,
                 betas=betas,
@@ -164,7 +166,11 @@ class _Run:
             )
             for parameters in self.parameters
         ]
-        self.schedulers = [_scheduler(optimizer, config) for optimizer in self.optimizers]
+        steps = config.steps_per_epoch or -(-len(rows[0]) // config.batch_size)
+        self.schedulers = [_scheduler(optimizer, config, steps) for optimizer in self.optimizers]
+        self.loss: Callable[..., dict[str, Tensor]] = getattr(model, "loss", _no_loss)
+        if config.compile:
+            self.loss = torch.compile(self.loss)
         self.epoch = 0
         self.history: list[Epoch] = []
         self.best_epoch, self.best_loss = 0, float("inf")
@@ -199,6 +205,8 @@ class _Run:
             )
         self._note_best(row)
         for scheduler in self.schedulers:
+            if self.config.schedule == "cosine_steps":
+                continue  # moved with every minibatch
             if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
                 scheduler.step(row.get("validation_loss", row["train_loss"]))
             elif scheduler is not None:
@@ -218,7 +226,7 @@ class _Run:
         if self.adversarial is not None:
             return self.adversarial.step(*minibatch, update=self._update)
         with autocast(self.device, self.config.precision):
-            terms = cast(Trainable, self.model).loss(*minibatch, kl_weight=kl_weight)
+            terms = self.loss(*minibatch, kl_weight=kl_weight)
         self._update(self.model, terms["loss"])
         return terms
 
@@ -231,6 +239,8 @@ class _Run:
         if self.config.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
         optimizer.step()
+        if self.config.schedule == "cosine_steps":
+            cast(torch.optim.lr_scheduler.LRScheduler, self.schedulers[i]).step()
 
     def _minibatches(self) -> Iterator[list[Any]]:
         """The training rows in a new order; as they stand when one minibatch holds them all.
@@ -334,6 +344,11 @@ class _Run:
             torch.cuda.set_rng_state_all([rng.cpu() for rng in state["cuda_rng"]])
 
 
+def _no_loss(*minibatch: Tensor, kl_weight: float) -> dict[str, Tensor]:  # noqa: ARG001
+    """Of a game, whose players each have their own."""
+    return {}
+
+
 def _values(rows: Rows) -> Tensor:
     return rows.values if isinstance(rows, CSRRows) else rows
 
@@ -355,7 +370,7 @@ def _accumulate(totals: dict[str, Tensor], terms: dict[str, Tensor], n_obs: int)
 
 
 def _scheduler(
-    optimizer: torch.optim.Optimizer, config: TrainingConfig
+    optimizer: torch.optim.Optimizer, config: TrainingConfig, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler | torch.optim.lr_scheduler.ReduceLROnPlateau | None:
     if config.schedule == "plateau":
         return torch.optim.lr_scheduler.ReduceLROnPlateau(
@@ -363,4 +378,14 @@ def _scheduler(
         )
     if config.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.max_epochs)
+    if config.schedule == "cosine_steps":
+        total, warmup = steps * config.max_epochs, config.warmup_steps
+
+        def share(step: int) -> float:
+            """Of the learning rate: up in a line, then down to 0 along half a cosine."""
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - warmup) / (total - warmup)))
+
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     return None
