@@ -218,6 +218,7 @@ def test_the_file_names_its_version_and_is_plain_ascii():
         ("integers", lambda i: [i[1], i[1], *i[2:]], "integers are not -16 ... 16, each once"),
         ("counts", lambda c: c[::-1], "not in the order of their counts"),
         ("counts", lambda c: [-1, *c[1:]], "at 'counts.0'"),
+        ("counts", lambda c: [str(c[0]), *c[1:]], "at 'counts.0'"),
         ("companding_max", lambda _: 0.0, "at 'companding_max'"),
         ("companding_max", lambda m: m + 1, "companding_max is 4 in one place and 5"),
         ("shift", lambda s: [float("nan"), *s[1:]], "at 'shift.0'"),

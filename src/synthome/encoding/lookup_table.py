@@ -47,7 +47,7 @@ from synthome.preprocessing.scaling import Standardiser
 
 FORMAT = "synthome.LookupTable/1"
 FIRST_CODE_POINT = 33
-MARGIN = 1.5  # of the range over the largest training value; docs/log.md, 2026-11-26
+MARGIN = 4.0  # of the range over the largest training value; docs/log.md, 2026-11-26
 BLOCK = 2**15  # values that are companded at a time, so that they stay in the cache
 UTF32 = "utf-32-le"
 
@@ -408,11 +408,9 @@ class LookupTable:
             With each parameter that differs. A ``companding_max`` of None, taken from the training
             rows, agrees with a table that took it from there.
         """
-        here = self.config.model_dump() | {
-            "companding_max": config.companding_max and self.companding_max
-        }
-        if config.companding_max is None:
-            here["companding_max"] = self.config.companding_max
+        here = self.config.model_dump()
+        if config.companding_max is not None:
+            here["companding_max"] = self.companding_max
         different = [
             f"{name} is {here[name]!r} in the table and {value!r} in the parameters"
             for name, value in config.model_dump().items()
