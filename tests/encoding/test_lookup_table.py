@@ -99,6 +99,18 @@ def test_texts_survive_the_round_trip_whatever_the_number_of_genes_and_rows(n_va
     np.testing.assert_array_equal(back, table.from_codes(table.codes(x)))
 
 
+@pytest.mark.parametrize(("precision", "separator"), [(15, " "), (8, "\U0001f600")])
+def test_symbols_and_separators_beyond_the_first_plane_are_written_whole(precision, separator):
+    """In UTF-16 they would be two units each."""
+    x = draw(n_vars=21)
+    config = LookupTableConfig(float_precision=precision, separator=separator)
+    table = LookupTable.fit(x, config)
+    texts = table.encode(x)
+    assert max("".join(texts) + table.alphabet) > "\uffff"
+    assert {len(text) for text in texts} == {23}
+    np.testing.assert_array_equal(table.decode(texts), table.values(table.integers(x)))
+
+
 def test_many_rows_are_coded_as_each_row_alone():
     """Blocks of rows are companded at a time; where one ends must not matter."""
     x = draw(n_obs=50, n_vars=1500)

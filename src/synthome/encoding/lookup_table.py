@@ -216,6 +216,7 @@ class LookupTable:
 
     def integers(self, x: Float[np.ndarray, "n_obs n_vars"]) -> Int[np.ndarray, "n_obs n_vars"]:
         """Eqs. 1 and 2; what is beyond the range becomes its end (``clipped_fraction`` counts)."""
+        self._check_values(x)
         found = np.empty(x.shape, dtype=np.int32)
         for rows, places in self._companded(x):
             np.subtract(places, _top(self.config), out=found[rows], casting="unsafe")
@@ -225,7 +226,6 @@ class LookupTable:
         self, x: Float[np.ndarray, "n_obs n_vars"]
     ) -> Iterator[tuple[slice, Int[np.ndarray, "n_rows n_vars"]]]:
         """Eqs. 1 and 2 for some rows at a time: i + 2^p, the place of i among all integers."""
-        self._check_values(x)
         top, mu = _top(self.config), self.config.mu
         slope = mu / (self.companding_max * self.scale)
         nearest = self.config.rounding == "nearest"
@@ -291,6 +291,7 @@ class LookupTable:
 
     def codes(self, x: Float[np.ndarray, "n_obs n_vars"]) -> Int[np.ndarray, "n_obs n_vars"]:
         """Place of the symbol of each value in the alphabet: 0 is the most frequent one."""
+        self._check_values(x)
         found = np.empty(x.shape, dtype=np.int32)
         for rows, places in self._companded(x):
             found[rows] = self._ranks.take(places)
@@ -317,17 +318,21 @@ class LookupTable:
 
     def encode(self, x: Float[np.ndarray, "n_obs n_vars"]) -> list[str]:
         """One text per row."""
+        self._check_values(x)
         length, n_vars = self.text_length, self.n_vars
-        symbol = np.frombuffer(self.alphabet.encode(UTF32), dtype="<u4")[self._ranks]
+        # Two bytes a character where they suffice, which is up to a float_precision of 14.
+        narrow = max(self.alphabet + self.config.separator) <= "\uffff"
+        kind, codec = ("<u2", "utf-16-le") if narrow else ("<u4", UTF32)
+        symbol = np.frombuffer(self.alphabet.encode(codec), dtype=kind)[self._ranks]
         written = np.full(length, n_vars)  # what stands where in a text: a gene, or the separator
         written[self._letters] = np.arange(n_vars)
-        characters = np.empty((len(x), length), dtype="<u4")
+        characters = np.empty((len(x), length), dtype=kind)
         for rows, places in self._companded(x):
-            block = np.empty((len(places), n_vars + 1), dtype="<u4")
+            block = np.empty((len(places), n_vars + 1), dtype=kind)
             block[:, :n_vars] = symbol.take(places)
             block[:, n_vars] = ord(self.config.separator)
             characters[rows] = block.take(written, axis=1)
-        text = str(characters.data.cast("B"), UTF32) if len(x) else ""
+        text = str(characters.data.cast("B"), codec) if len(x) else ""
         return [text[start : start + length] for start in range(0, len(text), length)]
 
     @cached_property
@@ -344,10 +349,10 @@ class LookupTable:
         for start in range(0, len(texts), step):
             rows = slice(start, start + step)
             letters = characters[rows].take(self._letters, axis=1)
-            z = self._level_of.take(letters, mode="clip")
-            values[rows] = self._unscaled(z)
-        if np.isnan(values).any():
-            self._refuse_unknown(characters)
+            z = self._level_of.take(letters, mode="clip", out=values[rows])
+            if np.isnan(z).any():
+                self._refuse_unknown(characters)
+            self._unscaled(z)
         return values
 
     @cached_property
