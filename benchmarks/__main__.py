@@ -10,6 +10,7 @@ CPU = (
     "cells_out_of_core",
     "ldvae_nb",
     "ldvae_training",
+    "lookup_table",
 )
 GPU = ("published_vae_epoch", "rare_vae_seeds", "ldvae_nb", "ldvae_training")
 
