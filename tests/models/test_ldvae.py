@@ -1,16 +1,15 @@
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from anndata import AnnData
 from scipy import sparse, stats
 from torch.distributions import Normal, kl_divergence
 
-from synthome.anndata_schema import UNS, labels
+from synthome.anndata_schema import labels
 from synthome.csr import CSRRows
 from synthome.distributions import nb_log_prob, poisson_log_prob, zinb_log_prob
 from synthome.errors import InputError, NotApplicable
-from synthome.models.ldvae import LDVAE, LDVAEConfig, LDVAEGenerator, set_aside
+from synthome.models.ldvae import LDVAE, LDVAEConfig, LDVAEGenerator
 from synthome.models.registry import load_generator
 from synthome.simulate.cortex import CortexConfig, simulate_cortex
 from synthome.state_file import write_state
@@ -437,26 +436,3 @@ def test_a_class_that_was_never_seen_is_named(fitted):
 
 
 # --- cells that end training
-
-
-def grouped(groups: list[int]) -> AnnData:
-    obs = pd.DataFrame({"twin": groups}, index=[f"c{i}" for i in range(len(groups))])
-    return AnnData(np.zeros((len(groups), 1)), obs=obs, uns={UNS: {"group_key": "twin"}})
-
-
-def test_groups_stay_together_where_there_are_enough():
-    groups = np.repeat(np.arange(100), 3)
-    aside = set_aside(grouped(groups.tolist()), 0.1, seed=0)
-    assert aside.sum() == 30
-    assert pd.Series(aside).groupby(groups).nunique().max() == 1
-    other = set_aside(grouped(groups.tolist()), 0.1, seed=1)
-    assert (aside != other).any()
-
-
-def test_few_groups_are_divided_and_nothing_may_be_asked_for():
-    few = grouped(np.repeat(np.arange(4), 50).tolist())
-    aside = set_aside(few, 0.1, seed=0)
-    assert aside.sum() == 20
-    assert not set_aside(few, 0.0, seed=0).any()
-    assert set_aside(grouped([0, 1]), 0.1, seed=0).sum() == 1
-    assert not set_aside(grouped([0]), 0.1, seed=0).any()

@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from synthome.anndata_schema import folds_to_test
+from synthome.anndata_schema import UNS, folds_to_test
 from synthome.errors import InputError
-from synthome.preprocessing.splits import SplitConfig, assign_folds, fold_parts
+from synthome.preprocessing.splits import SplitConfig, assign_folds, fold_parts, set_aside
 
 relaxed = settings(deadline=None, max_examples=40)
 configs = st.builds(
@@ -296,3 +296,26 @@ def test_a_hundred_thousand_cells_are_dealt_in_seconds():
     assert time.process_time() - start < 20
     counts = table(split)
     assert (counts.max() - counts.min() <= 1).all()
+
+
+def grouped(groups: list[int]) -> AnnData:
+    obs = pd.DataFrame({"twin": groups}, index=[f"c{i}" for i in range(len(groups))])
+    return AnnData(np.zeros((len(groups), 1)), obs=obs, uns={UNS: {"group_key": "twin"}})
+
+
+def test_groups_stay_together_where_there_are_enough():
+    groups = np.repeat(np.arange(100), 3)
+    aside = set_aside(grouped(groups.tolist()), 0.1, seed=0)
+    assert aside.sum() == 30
+    assert pd.Series(aside).groupby(groups).nunique().max() == 1
+    other = set_aside(grouped(groups.tolist()), 0.1, seed=1)
+    assert (aside != other).any()
+
+
+def test_few_groups_are_divided_and_nothing_may_be_asked_for():
+    few = grouped(np.repeat(np.arange(4), 50).tolist())
+    aside = set_aside(few, 0.1, seed=0)
+    assert aside.sum() == 20
+    assert not set_aside(few, 0.0, seed=0).any()
+    assert set_aside(grouped([0, 1]), 0.1, seed=0).sum() == 1
+    assert not set_aside(grouped([0]), 0.1, seed=0).any()

@@ -49,7 +49,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, batch_key, group_key, scale
+from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, batch_key, scale
 from synthome.anndata_schema import labels as labels_of
 from synthome.config import Config
 from synthome.csr import CSRRows
@@ -67,6 +67,7 @@ from synthome.models.persistence import (
     with_training_facts,
 )
 from synthome.preprocessing.library_size import LibrarySizes
+from synthome.preprocessing.splits import set_aside
 from synthome.rng import generator, seeded, stream
 from synthome.training.config import TrainingConfig, onto
 from synthome.training.device import cpu_threads
@@ -74,7 +75,6 @@ from synthome.training.loop import Epoch, fit
 
 EPSILON = 1e-4  # smallest posterior variance, as in LinearSCVI
 BATCH_NORM: dict[str, float] = {"momentum": 0.01, "eps": 0.001}  # as there
-ENOUGH_GROUPS = 20  # from which on whole groups are set aside to end training
 EXCESS_ZEROS = 0.015  # share from which on counts are taken for reads, with zeros of their own
 START_ROWS = 5_000  # that the start is measured on
 ROWS_AT_A_TIME = 2_048
@@ -549,25 +549,6 @@ class LDVAEGenerator:
         result.shares = LibrarySizes(classes, depth["share_loc"], depth["share_scale"])
         result.batch_share = depth["batch"]
         return result
-
-
-def set_aside(adata: AnnData, fraction: float, seed: int) -> np.ndarray:
-    """Cells that end training but are not trained on, as a mask (n_obs,).
-
-    Whole groups (twins, donors) when there are at least twenty; single cells when there are fewer.
-    """
-    if fraction == 0.0 or adata.n_obs < 2:
-        return np.zeros(adata.n_obs, dtype=bool)
-    key = group_key(adata)
-    group = np.arange(adata.n_obs)
-    if key is not None:
-        codes = pd.factorize(adata.obs[key])[0]
-        if len(np.unique(codes)) >= ENOUGH_GROUPS:
-            group = codes
-    order = generator(seed, "aside").permutation(np.unique(group))
-    size = np.bincount(group - group.min())[order - group.min()].cumsum()
-    n_groups = int(np.searchsorted(size, fraction * adata.n_obs, side="right"))
-    return np.isin(group, order[: max(1, n_groups)])
 
 
 def _batches(train: AnnData) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from synthome.rng import generator
 
 MIN_PER_CLASS = 3
 NEVER_TESTED = -1  # fold of rows that are in every training part of a repeat
+ENOUGH_GROUPS = 20  # from which on whole groups are set aside to end training
 MAX_DEALS = 20  # tries to bring each class into each test part, when groups mix classes
 
 logger = logging.getLogger(__name__)
@@ -241,3 +242,22 @@ def _deal(
         deal[g] = np.lexsort(keys)[0]  # the last key counts most
         load[deal[g]] += sizes[g]
     return deal, load
+
+
+def set_aside(adata: AnnData, fraction: float, seed: int) -> np.ndarray:
+    """Rows that end training but are not trained on, as a mask (n_obs,).
+
+    Whole groups (twins, donors) when there are at least twenty; single rows when there are fewer.
+    """
+    if fraction == 0.0 or adata.n_obs < 2:
+        return np.zeros(adata.n_obs, dtype=bool)
+    key = group_key(adata)
+    group = np.arange(adata.n_obs)
+    if key is not None:
+        codes = pd.factorize(adata.obs[key])[0]
+        if len(np.unique(codes)) >= ENOUGH_GROUPS:
+            group = codes
+    order = generator(seed, "aside").permutation(np.unique(group))
+    size = np.bincount(group - group.min())[order - group.min()].cumsum()
+    n_groups = int(np.searchsorted(size, fraction * adata.n_obs, side="right"))
+    return np.isin(group, order[: max(1, n_groups)])
