@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from synthome.augmentation import SamplingConfig, wanted_labels
+from synthome.augmentation import SamplingConfig, new_rows, published_new_rows, wanted_labels
 from synthome.errors import InputError
 
 CLASSES = np.array(["FSHD", "control"])
@@ -32,3 +32,16 @@ def test_sizes_that_cannot_be_read_show_how(text):
 def test_an_unknown_class_names_those_that_are():
     with pytest.raises(InputError, match=r"names SMA.*FSHD, control"):
         wanted_labels(SamplingConfig(class_sizes="SMA=3"), CLASSES)
+
+
+def test_a_number_or_max_means_new_rows_of_every_class():
+    train = np.repeat(CLASSES, [3, 5])
+    for given, each in ((4, 4), ("4", 4), ("max", 5)):
+        labels = wanted_labels(SamplingConfig(class_sizes=given), train)
+        assert labels == ["FSHD"] * each + ["control"] * each
+    assert new_rows("FSHD=2", train) == {"FSHD": 2}
+
+
+def test_the_published_meaning_counts_real_rows_in():
+    """So that its crossover adds 1 row where its gamma-Poisson adds 4."""
+    assert published_new_rows(4, np.repeat(CLASSES, [3, 5])) == {"FSHD": 1, "control": 0}

@@ -20,9 +20,9 @@ from synthome.samplers.classical import (
     LocalGammaPoissonConfig,
     SMOTEConfig,
     SMOTESampler,
-    gamma_poisson,
     ledoit_wolf_intensity,
 )
+from synthome.samplers.counts import poisson_gamma
 
 KINDS = ["empirical", "ledoit_wolf", "pooled_ledoit_wolf"]
 
@@ -231,7 +231,8 @@ def test_the_whole_transcriptome_needs_no_square_matrix(kind):
 def test_gamma_poisson_is_the_negative_binomial_of_its_moments():
     """SciPy's nbinom has size M² / (V - M); without overdispersion, SciPy's Poisson (eq. 5)."""
     mean, variance = np.array([3.0, 40.0, 6.0, 0.0]), np.array([12.0, 300.0, 2.0, 0.0])
-    drawn = gamma_poisson(mean, variance, 40_000, np.random.default_rng(0))
+    many = (np.broadcast_to(v, (40_000, len(mean))) for v in (mean, variance - mean))
+    drawn = poisson_gamma(*many, np.random.default_rng(0))
     for j in (0, 1):
         size = mean[j] ** 2 / (variance[j] - mean[j])
         law = stats.nbinom(size, size / (size + mean[j]))

@@ -264,6 +264,11 @@ class LookupTable:
         top = _top(self.config)
         return self._expanded(np.arange(-top, top + 1, dtype=np.float64))
 
+    @property
+    def code_levels(self) -> Float[np.ndarray, " n_symbols"]:
+        """Eq. 3 in units of z, for the symbols in the order of the alphabet."""
+        return self._levels[self.order + _top(self.config)]
+
     def _expanded(self, integers: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         exponent = np.log1p(self.config.mu) * np.abs(integers) / _top(self.config)
         return np.sign(integers) * self.companding_max * np.expm1(exponent) / self.config.mu
@@ -360,7 +365,7 @@ class LookupTable:
         """Eq. 3 for each code point; NaN for one without, the last stands for all above."""
         points = np.frombuffer(self.alphabet.encode(UTF32), dtype="<u4")
         level_of = np.full(int(points.max()) + 2, np.nan)
-        level_of[points] = self._levels[self.order + _top(self.config)]
+        level_of[points] = self.code_levels
         return level_of
 
     def _characters(self, texts: Sequence[str]) -> UInt[np.ndarray, "n_obs length"]:

@@ -42,14 +42,13 @@ from anndata import AnnData
 from imblearn.over_sampling import SMOTE
 from jaxtyping import Float
 from pydantic import NonNegativeFloat, PositiveInt
-from scipy import sparse
 from scipy.spatial.distance import cdist
 
-from synthome.anndata_schema import COUNTS, scale
 from synthome.config import Config
-from synthome.errors import InputError, NotApplicable
+from synthome.errors import InputError
 from synthome.generator import as_synthetic, class_labels
 from synthome.samplers.controls import _read, _template
+from synthome.samplers.counts import poisson_gamma, rates_and_depths
 
 
 class ClassNormalConfig(Config):
@@ -176,21 +175,7 @@ class LocalGammaPoisson:
             If a row has none.
         """
         x, self.train_labels = _read(train)
-        if COUNTS not in train.layers:
-            raise NotApplicable(
-                f"{self.name} draws counts, but these data are on the {scale(train)} scale and "
-                f"have no layers['{COUNTS}']. Give raw counts, or use another sampler."
-            )
-        self._rates = np.expm1(x)  # q of eq. 4
-        # Counts are depth * q in every gene, so that their sums give the depth of eq. 1 of the
-        # preprocessing, whatever genes were taken away since and whatever its target sum is.
-        counts, rates = _row_sums(train.layers[COUNTS]), self._rates.sum(axis=1)
-        if not (counts > 0).all() or not (rates > 0).all():
-            raise InputError(
-                f"{int(((counts <= 0) | (rates <= 0)).sum())} of the {train.n_obs} training rows "
-                "have no counts in the genes kept. Leave these samples out."
-            )
-        self._depth = counts / rates
+        self._rates, self._depth = rates_and_depths(train, x, self.name)  # q, depth of eq. 4
         self._neighbours = [np.array([], dtype=np.int64)] * len(x)
         for c in np.unique(self.train_labels):
             rows = np.flatnonzero(self.train_labels == c)
@@ -214,27 +199,11 @@ class LocalGammaPoisson:
             near, depth = self._rates[self._neighbours[row]], self._depth[row]
             mean = depth * near.mean(axis=0)  # (n_vars,)
             variance = depth**2 * near.var(axis=0, ddof=1) if len(near) > 1 else np.zeros_like(mean)
-            counts = gamma_poisson(mean, variance, int((source == row).sum()), rng)
+            shape = (int((source == row).sum()), len(mean))
+            extra = np.broadcast_to(variance - mean, shape)
+            counts = poisson_gamma(np.broadcast_to(mean, shape), extra, rng)
             x[source == row] = np.log1p(counts / depth)
         return as_synthetic(x, y, self._like)
-
-
-def gamma_poisson(
-    mean: Float[np.ndarray, " n_vars"],
-    variance: Float[np.ndarray, " n_vars"],
-    n_obs: int,
-    rng: np.random.Generator,
-) -> Float[np.ndarray, "n_obs n_vars"]:
-    """Counts of eq. 5: Poisson where ``variance`` does not exceed ``mean``."""
-    h = np.repeat(mean[None, :], n_obs, axis=0)
-    over = variance > mean
-    m, extra = mean[over], (variance - mean)[over]
-    h[:, over] = rng.gamma(m**2 / extra, extra / m, size=(n_obs, int(over.sum())))
-    return rng.poisson(h).astype(np.float64)
-
-
-def _row_sums(values: np.ndarray | sparse.spmatrix) -> Float[np.ndarray, " n_obs"]:
-    return np.asarray(values.sum(axis=1), dtype=np.float64).ravel()
 
 
 class SMOTEConfig(Config):
