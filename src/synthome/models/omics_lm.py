@@ -112,7 +112,7 @@ class OmicsLMConfig(Config):
     slots: bool = True
     start: Literal["values", "random"] = "values"
     text_weight: NonNegativeFloat = 1.0
-    writing: float = Field(default=0.25, ge=0.0, lt=1.0)  # share of a minibatch in form 2
+    writing: float = Field(default=0.5, ge=0.0, lt=1.0)  # share of a minibatch in form 2
     decoding: Literal["compare", "sample"] = "compare"
     validation: Literal["patients", "rows"] = "patients"
     max_length: PositiveInt = 2048  # tokens

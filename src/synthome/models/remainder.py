@@ -3,7 +3,7 @@
 For sample i of class y, with the k signature genes s_i and all p genes x_i:
 
     x = m_y + B' (s - m_y[signature]) + r                                                  (1)
-    B = (1 - d) C^-1 S' R / n,   C = (1 - d) S' S / n + d t I                              (2)
+    B = C^-1 S' R / n,   C = (1 - d) S' S / n + d t I                                      (2)
     r = F' u + v w,   u ~ Normal(0, I_f),  w ~ Normal(0, I_p)                              (3)
 
 with S and R the signature and all genes of the training rows, centred on their class; d the
@@ -52,7 +52,7 @@ class Remainder:
         covariance = (1 - d) * s.T @ s / len(x)
         size = np.trace(s.T @ s) / (len(x) * s.shape[1])
         covariance += (d * size + 1e-9 * (size or 1.0)) * np.eye(s.shape[1])
-        weights = np.linalg.solve(covariance, (1 - d) * s.T @ centred / len(x))
+        weights = np.linalg.solve(covariance, s.T @ centred / len(x))
         left = centred - s @ weights
         left[:, signature] = 0.0
         return cls(tuple(map(str, classes)), signature, mean, weights, _root(left, free))

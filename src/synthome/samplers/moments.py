@@ -104,9 +104,8 @@ class MomentSampler:
         for c in np.unique(y):
             own, wanted = np.flatnonzero(self.train_labels == c), np.flatnonzero(y == c)
             r = min(self.config.members or len(own), len(own))
-            step = max(1, BLOCK // (r * x.shape[1]))
-            if self.config.members is None:
-                step = max(1, BLOCK // x.shape[1])
+            held = 1 if self.config.members is None else r
+            step = max(1, BLOCK // max(1, held * x.shape[1]))
             h = self._shared(own, r, rng) if self.config.shared_rate else None
             for start in range(0, len(wanted), step):
                 rows = wanted[start : start + step]

@@ -46,6 +46,12 @@ def derive_signatures(
             "Signatures tell classes apart, but all training rows are of one class. Give "
             "signatures, or use another label column."
         )
+    wrong = ~np.isfinite(x)
+    if wrong.any():
+        raise InputError(
+            f"Signatures need finite values, but {int(wrong.sum()):,} are not, in "
+            f"{int(wrong.any(axis=0).sum()):,} genes. Fill or drop them first."
+        )
     t = np.abs([_welch(x[y == c], x[y != c]) for c in classes])  # (n_classes, n_vars)
     own, clearest = t.argmax(axis=0), t.max(axis=0)
     found = {}
