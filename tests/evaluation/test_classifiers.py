@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -10,6 +11,8 @@ from synthome.evaluation import classifiers
 from synthome.evaluation.classifiers import (
     fit_forest,
     fit_logistic,
+    fit_neighbours,
+    fit_network,
     standardised_logistic,
     train_classifier,
 )
@@ -93,3 +96,22 @@ def test_the_same_seed_grows_the_same_forest(small_forests):
     x, y = labelled(60, 20)
     found = [fit_forest(x, y, n_train=60, seed=4).probabilities(x) for _ in range(2)]
     np.testing.assert_array_equal(*found)
+
+
+def test_neighbours_and_network_are_those_of_scikit_learn_on_scaled_genes():
+    """A gene in units a thousand times smaller must not be all that neighbours look at."""
+    rng = np.random.default_rng(0)
+    y = np.array(["a", "b", "c"])[np.arange(90) % 3]
+    x = (
+        rng.standard_normal((90, 6))
+        + 2.0 * (y[:, None] == np.array(["a", "b", "c"]))[:, [0, 1, 2] * 2]
+    )
+    x[:, 5] = 1000.0 * rng.standard_normal(90)
+    expected = make_pipeline(StandardScaler(), KNeighborsClassifier(5)).fit(x, y)
+    neighbours = fit_neighbours(x, y)
+    np.testing.assert_allclose(neighbours.probabilities(x), expected.predict_proba(x))
+    network = fit_network(x, y, seed=0)
+    predicted = network.classes[network.probabilities(x).argmax(axis=1)]
+    assert (predicted == y).mean() > 0.9
+    again = fit_network(x, y, seed=0)
+    np.testing.assert_array_equal(again.probabilities(x), network.probabilities(x))

@@ -1,4 +1,6 @@
-"""The two classifiers of every utility score: logistic regression and a random forest.
+"""The two classifiers of every utility score, logistic regression and a random forest; two more.
+
+Nearest neighbours and a small network stand beside them where classifiers are compared.
 
 Logistic regression with an L2 penalty does not change when the genes are rotated: its weights lie
 in the span of the training rows. Where rows are few, it is fitted on their coordinates in that
@@ -6,6 +8,7 @@ span (n_obs columns at most instead of n_vars), which is the same problem, solve
 classes on few coordinates by Newton's method, to rounding error, everything else by L-BFGS.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -15,6 +18,8 @@ from jaxtyping import Float
 Kind = Literal["logistic", "forest"]
 N_TREES = 100
 NEWTON_COORDINATES = 200  # a Newton step solves a system of this size
+N_NEIGHBOURS = 5
+NETWORK_HIDDEN, NETWORK_BATCH, NETWORK_STEPS = 64, 64, 1500
 FEW_ROWS = 300  # of a tree, unless there are more training patients
 
 
@@ -77,6 +82,21 @@ class Forest:
     def probabilities(self, x: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n k"]:
         """Mean vote of the trees."""
         return self.forest.predict_proba(x)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, eq=False)
+class OnStandardised:
+    """A classifier of scikit-learn that reads genes scaled by its training rows."""
+
+    classes: np.ndarray
+    model: object
+    mean: Float[np.ndarray, " p"]
+    std: Float[np.ndarray, " p"]
+
+    def probabilities(self, x: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n k"]:
+        """As the model gives them."""
+        scaled = (x - self.mean) / self.std
+        return self.model.predict_proba(scaled)  # type: ignore[attr-defined]
 
 
 def fit_logistic(x: Float[np.ndarray, "n p"], y: np.ndarray, C: float = 1.0) -> Logistic:
@@ -146,10 +166,17 @@ def _penalised(
     return float(C * (np.logaddexp(0.0, f) - target * f).sum() + 0.5 * (penalty * w) @ w)
 
 
+def _moments(
+    x: Float[np.ndarray, "n p"],
+) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]:
+    """Mean and sd of each gene, 1 for a constant one."""
+    std = x.std(axis=0)
+    return x.mean(axis=0), np.where(std > 0, std, 1.0)
+
+
 def standardised_logistic(x: Float[np.ndarray, "n p"], y: np.ndarray, C: float = 1.0) -> Logistic:
     """Logistic regression on genes scaled to mean 0 and sd 1 over these training rows."""
-    mean, std = x.mean(axis=0), x.std(axis=0)
-    std = np.where(std > 0, std, 1.0)
+    mean, std = _moments(x)
     model = fit_logistic((x - mean) / std, y, C)
     return Logistic(model.classes, model.weights, model.intercept, mean, std)
 
@@ -166,6 +193,35 @@ def fit_forest(x: Float[np.ndarray, "n p"], y: np.ndarray, n_train: int, seed: i
         n_jobs=1,
     ).fit(x, y)
     return Forest(forest.classes_, forest)
+
+
+def fit_neighbours(x: Float[np.ndarray, "n p"], y: np.ndarray) -> OnStandardised:
+    """Votes of the five nearest rows, genes standardised."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    mean, std = _moments(x)
+    model = KNeighborsClassifier(min(N_NEIGHBOURS, len(x)), algorithm="brute")
+    model.fit((x - mean) / std, y)
+    return OnStandardised(model.classes_, model, mean, std)
+
+
+def fit_network(x: Float[np.ndarray, "n p"], y: np.ndarray, seed: int) -> OnStandardised:
+    """A network of one hidden layer of 64 units, genes standardised; as many steps on any rows."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    mean, std = _moments(x)
+    batch = min(NETWORK_BATCH, len(x))
+    model = MLPClassifier(
+        (NETWORK_HIDDEN,),
+        batch_size=batch,
+        max_iter=max(10, NETWORK_STEPS * batch // len(x)),
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a number of steps ends it
+        model.fit((x - mean) / std, y)
+    return OnStandardised(model.classes_, model, mean, std)
 
 
 def train_classifier(

@@ -49,6 +49,14 @@ def text_distances(texts: Sequence[str]) -> Float[np.ndarray, "n n"]:
     return np.asarray(found, dtype=np.float64)
 
 
+def nearest_text(
+    candidates: Sequence[str], others: Sequence[str]
+) -> Float[np.ndarray, " n_candidates"]:
+    """Eq. 2 between each candidate and the nearest of ``others``."""
+    found = cdist(candidates, others, scorer=Levenshtein.distance, workers=1, dtype=np.int32)
+    return np.asarray(found.min(axis=1), dtype=np.float64)
+
+
 def text_similarities(texts: Sequence[str]) -> Float[np.ndarray, "n n"]:
     """The published similarity: 1 - (insertions and deletions) / (length of both), 1 if equal."""
     found = cdist(texts, texts, scorer=Indel.normalized_similarity, workers=1, dtype=np.float64)

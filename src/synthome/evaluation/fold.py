@@ -32,6 +32,7 @@ from synthome.evaluation.arms import (
 from synthome.evaluation.biology import planted_auprc
 from synthome.evaluation.config import EvaluationConfig
 from synthome.generator import Generator
+from synthome.preprocessing.splits import fold_parts
 from synthome.preprocessing.transform import ExpressionTransform, TransformConfig
 from synthome.rng import generator as random_generator
 
@@ -67,6 +68,15 @@ def folds_of(adata: AnnData) -> list[tuple[int, int]]:
     return [(repeat, fold) for repeat in range(repeats) for fold in folds_to_test(adata, repeat)]
 
 
+def transformed_parts(
+    adata: AnnData, config: TransformConfig, repeat: int, fold: int
+) -> tuple[AnnData, AnnData]:
+    """Log expression of the training and the held-out rows, by what the training rows decide."""
+    train, test = fold_parts(adata, fold, repeat)
+    transform = ExpressionTransform.fit(train, config)
+    return transform.apply(train), transform.apply(test)
+
+
 @dataclass(frozen=True, eq=False)
 class PreparedFold:
     """What the training rows of a fold decide, before any generator is looked at.
@@ -96,10 +106,7 @@ class PreparedFold:
         fold: int,
     ) -> Self:
         """Fit the transform to the training rows, and measure them."""
-        is_test = (adata.obs[f"{FOLD_PREFIX}{repeat}"] == fold).to_numpy()
-        transform = ExpressionTransform.fit(adata[~is_test].copy(), transform_config)
-        train = transform.apply(adata[~is_test].copy())
-        test = transform.apply(adata[is_test].copy())
+        train, test = transformed_parts(adata, transform_config, repeat, fold)
         genes = scored_genes(train)
         rng = random_generator(config.seed, "real", repeat, fold)
         return cls(

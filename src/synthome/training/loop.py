@@ -385,7 +385,8 @@ def _scheduler(
             """Of the learning rate: up in a line, then down to 0 along half a cosine."""
             if step < warmup:
                 return (step + 1) / warmup
-            return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup)))
+            done = (step - warmup) / max(1, total - warmup)
+            return 0.5 + 0.5 * math.cos(math.pi * min(1.0, done))
 
         return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     return None
