@@ -12,14 +12,19 @@ from synthome.pipelines import (
     ingestion,
     ldvae,
     leaderboard,
+    omics_lm,
     preprocessing,
     study,
     training,
 )
 from synthome.pipelines.ingestion import Modality
 
-SYSTEMS: dict[str, Modality] = {"rare_vae": "bulk", "ldvae": "single_cell"}
-ANSWERS = {"ldvae": ldvae}  # systems with questions of their own
+SYSTEMS: dict[str, Modality] = {
+    "rare_vae": "bulk",
+    "omics_lm": "bulk",
+    "ldvae": "single_cell",
+}
+ANSWERS = {"omics_lm": omics_lm, "ldvae": ldvae}  # systems with questions of their own
 
 
 def register_pipelines() -> dict[str, Pipeline]:

@@ -421,6 +421,88 @@ LDVAE = (  # of a latent model of cells: floor, ceiling and cheat are told in ea
     ),
 )  # fmt: skip
 
+OMICS_LM = (  # of a model that reads patients: floor, ceiling and cheat are told in each meaning
+    Metric(
+        "lm/balanced_accuracy",
+        "Held-out patients named rightly by the language model",
+        "Share of held-out patients whom the language model puts in the right class, averaged over "
+        "the classes. The floor is guessing, the ceiling is the best plain classifier that learned "
+        "from the real training patients, and the cheat is the best one that learned from copies.",
+        1.0, "higher", "truth", SHARE,
+    ),
+    Metric(
+        "lm/gap",
+        "The language model against the best plain classifier of the same rows",
+        "Balanced accuracy of the language model minus that of the best of four plain classifiers "
+        "that learned from the same synthetic rows. Below 0, the plain classifier reads better.",
+        None, "higher", "truth", (-1.0, 1.0),
+    ),
+    Metric(
+        "lm/auc",
+        "Held-out patients ranked rightly by the language model (AUC)",
+        "How often a patient of a class has a higher probability of it than another. The floor is "
+        "guessing, ceiling and cheat are as for the share named rightly.",
+        1.0, "higher", "truth", SHARE,
+    ),
+    Metric(
+        "lm/macro_f1",
+        "Held-out patients named rightly (macro F1)",
+        "As the share named rightly, with false calls counted against a class too.",
+        1.0, "higher", "truth", SHARE,
+    ),
+    Metric(
+        "lm/ece",
+        "How far its probabilities are off (ECE)",
+        "When the model says 90 %, is it right in 90 %? The mean difference, 0 being perfect. Few "
+        "patients give a value above 0 by chance; the ceiling is a logistic regression of real "
+        "patients.",
+        0.0, "lower", "truth", SHARE,
+    ),
+    Metric(
+        "lm/text_attack_auc",
+        "Attack on the texts that the model wrote",
+        "Can it be told from the texts alone who was a training patient, by the nearest text in "
+        "edits? 0.5 is guessing, and best. The floor is texts of noise, the cheat texts of copied "
+        "patients.",
+        0.5, "lower", "truth", SHARE,
+    ),
+    Metric(
+        "lm/drawn_attack_auc",
+        "Strongest attack on the rows it learned from",
+        "The same from the expression of the synthetic rows that were drawn for training, by the "
+        "strongest of all attacks.",
+        0.5, "lower", "truth", SHARE,
+    ),
+    Metric(
+        "encoding/decode_r2",
+        "What the text keeps of expression (R²)",
+        "Expression of held-out patients, written as text and read back. 1 is lossless; the floor "
+        "is the published range, which cuts off a third of all values.",
+        1.0, "higher", "truth", (None, 1.0),
+    ),
+    Metric(
+        "encoding/clipped_fraction",
+        "Values that the text cannot hold",
+        "Share of the values of held-out patients beyond the range of the table. 0 is best; the "
+        "floor is the published range.",
+        0.0, "lower", "truth", SHARE,
+    ),
+    Metric(
+        "encoding/mantel_r",
+        "Do close patients have close texts?",
+        "Correlation of distances in expression with edits between texts, each pair counted once. "
+        "Low for a fine alphabet, in which near values are different letters.",
+        1.0, "higher", "truth", CORRELATION,
+    ),
+    Metric(
+        "encoding/published_r",
+        "The published score of the same",
+        "It counts empty halves of both tables as agreement. The floor is what it gives for "
+        "patients in random order: a score near the floor says nothing.",
+        1.0, "higher", "truth", CORRELATION,
+    ),
+)  # fmt: skip
+
 COUNTERFACTUAL = (
     Metric(
         "counterfactual/weighted_delta_r2",
@@ -450,6 +532,6 @@ COUNTERFACTUAL = (
 METRICS: dict[str, Metric] = {
     metric.key: metric
     for metric in (
-        *FIDELITY, *UTILITY, *BIOLOGY, *PRIVACY, *EXTERNAL, *LDVAE, *COUNTERFACTUAL,
+        *FIDELITY, *UTILITY, *BIOLOGY, *PRIVACY, *EXTERNAL, *OMICS_LM, *LDVAE, *COUNTERFACTUAL,
     )
 }  # fmt: skip

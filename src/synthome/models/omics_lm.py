@@ -5,10 +5,14 @@ text, c the token of the class, and p(t | s) the network's probability of token 
 
     text <LABEL> c <EOS>                              reading                              (1)
     c text <EOS>                                      writing                              (2)
-    loss = -log p(c | T <LABEL>) - a / n sum log p(t | tokens before)                      (3)
+    loss = -(1 - b) log p(c | T' <LABEL>) - b / k sum_j log p(c_j | T' <LABEL>)
+           - a / n sum log p(t | tokens before)                                            (3)
     P(class j | T) = p(c_j | T <LABEL>) / sum_i p(c_i | T <LABEL>)                         (4)
 
-where the sum of eq. 3 runs over the n other tokens of both forms, and a is ``text_weight``. A
+where the last sum of eq. 3 runs over the n other tokens of both forms, a is ``text_weight`` and b
+``smoothing`` over the k classes. T' is the text in which each symbol, with probability
+``corruption``, is that of the same gene in another row of the minibatch: synthetic patients are
+told apart by any few genes, real ones are not, and the model must not rely on few. A
 cohort of fewer than a hundred patients teaches no language: training rows are synthetic patients,
 drawn by a sampler that was fitted to the training patients, ``class_size`` new rows of each class.
 Classifiers that are compared with the model learn from the same rows (``corpus``).
@@ -29,6 +33,8 @@ Departures from the published system, which options bring back:
 
 Janakarajan et al. (2025), IEEE ICDH. Janakarajan, Graziani, Rodríguez Martínez (2025),
 Bioinformatics Advances 5, vbaf124. doi:10.1093/bioadv/vbaf124 (the samplers).
+Szegedy et al. (2016), arXiv:1512.00567 (b). Vincent et al. (2008), ICML (T').
+doi:10.1145/1390156.1390294
 Bishop (1995), Neural Networks for Pattern Recognition, section 5.2 (radial functions of a value).
 """
 
@@ -84,7 +90,7 @@ WIDTH = 0.6
 
 TRAINING = TrainingConfig(
     learning_rate=1e-3,
-    max_epochs=4,
+    max_epochs=2,
     batch_size=32,
     optimizer="adamw",
     betas=(0.9, 0.95),
@@ -99,20 +105,23 @@ class OmicsLMConfig(Config):
     """Choices of the model.
 
     The signature is ``uns["signatures"]`` of the cohort, or else ``n_genes`` genes that tell the
-    classes of the training rows apart. ``sampler: null`` is a moment-matched negative binomial of
-    five random patients for counts, and a normal one for other scales. ``class_size`` rows of each
+    classes of the training rows apart. ``sampler: null`` draws around five random patients at a
+    time: counts by ``law``, log expression by a normal one. ``class_size`` rows of each
     class are drawn; it reads what ``class_sizes`` of the sampling does.
     """
 
     n_genes: PositiveInt = 40
     sampler: Architecture | None = None
-    class_size: PositiveInt | str = 500
+    law: Literal["negative_binomial", "gamma_poisson", "poisson"] = "negative_binomial"
+    class_size: PositiveInt | str = 1000
     table: LookupTableConfig = LookupTableConfig()
     network: LlamaConfig = LlamaConfig()
     slots: bool = True
     start: Literal["values", "random"] = "values"
     text_weight: NonNegativeFloat = 1.0
     writing: float = Field(default=0.5, ge=0.0, lt=1.0)  # share of a minibatch in form 2
+    corruption: float = Field(default=0.3, ge=0.0, lt=1.0)
+    smoothing: float = Field(default=0.1, ge=0.0, lt=1.0)
     decoding: Literal["compare", "sample"] = "compare"
     validation: Literal["patients", "rows"] = "patients"
     max_length: PositiveInt = 2048  # tokens
@@ -148,12 +157,11 @@ class Corpus:
 class OmicsLM(nn.Module):
     """Eqs. 1-3."""
 
-    def __init__(
-        self, vocabulary: Vocabulary, network: nn.Module, text_weight: float, writing: float
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, network: nn.Module, config: OmicsLMConfig) -> None:
         super().__init__()
         self.vocabulary, self.network = vocabulary, network
-        self.text_weight, self.writing = text_weight, writing
+        self.text_weight, self.writing = config.text_weight, config.writing
+        self.corruption, self.smoothing = config.corruption, config.smoothing
 
     def loss(
         self,
@@ -163,12 +171,19 @@ class OmicsLM(nn.Module):
     ) -> dict[str, Float[Tensor, ""]]:
         """Eq. 3 in nats; the first rows are written, the others read."""
         n_written = round(self.writing * len(text)) if self.training else 0
-        terms = self.read(text[n_written:], label[n_written:])
+        seen = self.corrupted(text) if self.training and self.corruption else text
+        terms = self.read(seen[n_written:], label[n_written:])
         if n_written:
             written = self.write(text[:n_written], label[:n_written])
             share = n_written / len(text)
             terms["text"] = (1 - share) * terms["text"] + share * written
         return {"loss": terms["label"] + self.text_weight * terms["text"]} | terms
+
+    def corrupted(self, text: Int[Tensor, "n_obs length"]) -> Int[Tensor, "n_obs length"]:
+        """Each symbol, with probability ``corruption``, that of the same gene in another row."""
+        swapped = torch.rand(text.shape, device=text.device) < self.corruption
+        other = torch.randint(len(text), text.shape, device=text.device)
+        return torch.where(swapped, text.gather(0, other), text)
 
     def read(
         self, text: Int[Tensor, "n_obs length"], label: Int[Tensor, " n_obs"]
@@ -177,7 +192,10 @@ class OmicsLM(nn.Module):
         tokens = self.form_1(text, label)  # (n_obs, length + 3)
         logits = self.logits(tokens[:, :-1])
         n = text.shape[1]
-        of_label = cross_entropy(logits[:, n], tokens[:, n + 1])
+        answer = logits[:, n].log_softmax(dim=-1)
+        right = answer.gather(1, tokens[:, n + 1 : n + 2]).mean()
+        anywhere = answer[:, self.vocabulary.classes].mean()
+        of_label = -(1.0 - self.smoothing) * right - self.smoothing * anywhere
         others = torch.cat([logits[:, :n], logits[:, n + 1 :]], dim=1)
         wanted = torch.cat([tokens[:, 1 : n + 1], tokens[:, n + 2 :]], dim=1)
         return {"label": of_label, "text": _mean_entropy(others, wanted)}
@@ -354,7 +372,7 @@ class OmicsLMGenerator:
         """Synthetic patients of each class, on the genes of the signature."""
         sampler = self.config.sampler
         if sampler is None:
-            law = "negative_binomial" if COUNTS in real.layers else "normal"
+            law = self.config.law if COUNTS in real.layers else "normal"
             sampler = Architecture(generator="moments", options={"law": law})
         fitted: Generator = sampler.build(self.seed).fit(real)
         sizes = new_rows(self.config.class_size, labels_of(real))
@@ -379,7 +397,7 @@ class OmicsLMGenerator:
             if self.config.start == "values":
                 levels = torch.from_numpy(self.table.code_levels).float()
                 start_at_values(network.embed_tokens.weight, levels)
-        return OmicsLM(self.words, network, self.config.text_weight, self.config.writing)
+        return OmicsLM(self.words, network, self.config)
 
     def _rows(self, x: Float[np.ndarray, "n k"], labels: np.ndarray) -> list[Tensor]:
         return [self._text(x), torch.from_numpy(np.searchsorted(self.classes, labels))]

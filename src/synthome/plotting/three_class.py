@@ -1,5 +1,6 @@
 """Telling base, down and up apart: accuracy by dose and representation, and who is confused."""
 
+from collections.abc import Callable
 from textwrap import fill
 
 import numpy as np
@@ -113,7 +114,7 @@ def confusion_figure(
             index="true", columns="predicted", values="n", aggfunc="sum", fill_value=0
         )
         accuracy = np.diag(counts).sum() / counts.to_numpy().sum()
-        _heatmap(ax, counts)
+        shares_heatmap(ax, counts, _condition)
         ax.set_title(
             f"{PROTOCOLS.get(protocol, protocol)}\n{100 * accuracy:.0f} % right", fontsize=9.2
         )
@@ -122,7 +123,9 @@ def confusion_figure(
     return figure
 
 
-def _heatmap(ax: Axes, counts: pd.DataFrame) -> None:
+def shares_heatmap(
+    ax: Axes, counts: pd.DataFrame, named: Callable[[str], str] = lambda name: fill(name, 12)
+) -> None:
     """Shares of each row as shade and as text, with the number of rows below."""
     shares = counts.div(counts.sum(axis=1), axis=0).to_numpy()
     ax.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="equal")
@@ -131,8 +134,8 @@ def _heatmap(ax: Axes, counts: pd.DataFrame) -> None:
                 color="white" if shares[i, j] > 0.65 else INK, fontweight="bold")  # fmt: skip
         ax.text(j, i, f"\n{counts.iat[i, j]:,}", ha="center", va="center", fontsize=8,
                 color="white" if shares[i, j] > 0.65 else INK)  # fmt: skip
-    ax.set_xticks(range(len(counts.columns)), [_condition(name) for name in counts.columns])
-    ax.set_yticks(range(len(counts)), [_condition(name) for name in counts.index], rotation=90,
+    ax.set_xticks(range(len(counts.columns)), [named(str(name)) for name in counts.columns])
+    ax.set_yticks(range(len(counts)), [named(str(name)) for name in counts.index], rotation=90,
                   va="center")  # fmt: skip
     ax.set_xlabel("Called")
     ax.set_ylabel("In truth")

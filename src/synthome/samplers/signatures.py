@@ -23,8 +23,8 @@ from jaxtyping import Float, Int
 from synthome.anndata_schema import expression
 from synthome.anndata_schema import labels as labels_of
 from synthome.errors import InputError
+from synthome.ingestion.signatures import SIGNATURES
 
-SIGNATURES = "signatures"  # in ``uns``: names of genes by name of signature
 FUDGE = 0.1  # s0, in natural log units of expression
 
 Columns = Int[np.ndarray, " n_genes"]

@@ -21,6 +21,19 @@ def split(cohort: AnnData, config: SplitConfig) -> AnnData:
     return assign_folds(cohort, config)
 
 
+def split_patients(
+    cohort: AnnData,
+    signatures: dict[str, list[str]],
+    aliases: dict[str, str],
+    config: SplitConfig,
+) -> tuple[AnnData, dict[str, Any]]:
+    """The same for patients, with the phenotype signatures that a user gave."""
+    from synthome.ingestion.signatures import with_signatures
+
+    known, report = with_signatures(cohort, signatures, aliases)
+    return assign_folds(known, config), report
+
+
 def select_genes(
     raw: CellSource,
     folds: AnnData,

@@ -13,10 +13,18 @@ from synthome.pipelines.preprocessing.nodes import (
     prepare_external,
     select_genes,
     split,
+    split_patients,
 )
 
 SPLIT = {
-    "bulk": [Node(split, ["cohort", "params:split"], "split_cohort", name="split")],
+    "bulk": [
+        Node(
+            split_patients,
+            ["cohort", "signatures", "gene_aliases", "params:split"],
+            ["split_cohort", "signature_report"],
+            name="split",
+        )
+    ],
     "single_cell": [
         Node(split, ["cohort", "params:split"], "folds", name="split"),
         Node(
