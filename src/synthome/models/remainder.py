@@ -3,15 +3,19 @@
 For sample i of class y, with the k signature genes s_i and all p genes x_i:
 
     x = m_y + B' (s - m_y[signature]) + r                                                  (1)
-    B = C^-1 S' R / n,   C = (1 - d) S' S / n + d t I                                      (2)
+    B = V (V' S' S V)^-1 V' S' R                                                           (2)
     r = F' u + v w,   u ~ Normal(0, I_f),  w ~ Normal(0, I_p)                              (3)
 
-with S and R the signature and all genes of the training rows, centred on their class; d the
-intensity of Ledoit & Wolf for S, t the mean variance of S; F the first f principal axes of what
-eq. 1 leaves, each as long as its standard deviation; and v² what these leave of each gene's
-variance. Genes of the signature are passed through. No row of a patient is kept.
+with S and R the signature and all genes of the training rows, centred on their class; V the first
+f principal axes of S, so that eq. 2 is a regression on principal components; F the first f
+principal axes of what eq. 1 leaves, each as long as its standard deviation; and v² what these leave
+of each gene's variance. Genes of the signature are passed through.
 
-Ledoit & Wolf (2004), J. Multivariate Anal. 88, 365-411. doi:10.1016/S0047-259X(03)00096-4 (eq. 2).
+f is a thirtieth of the rows, between 2 and 10. More axes describe the training rows and not their
+class: on 77 patients, all 40 genes in eq. 2 with 10 axes in eq. 3 brought no gain in likeness, and
+let an attack by Mahalanobis distance find every training patient (AUC 1.00; 0.73 with 2 axes).
+
+Jolliffe (1982), J. R. Stat. Soc. C 31, 300-303. doi:10.2307/2348005 (eq. 2).
 """
 
 from dataclasses import dataclass
@@ -20,9 +24,9 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from synthome.samplers.classical import Root, ledoit_wolf_intensity
+from synthome.samplers.classical import Root
 
-MOST_FACTORS = 10  # f of eq. 3, and at most a third of what the rows leave free
+ROWS_OF_AN_AXIS, FEWEST_AXES, MOST_AXES = 30, 2, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +52,14 @@ class Remainder:
         centred = x - mean[of_class]
         s = centred[:, signature]
         free = max(len(x) - len(classes), 1)
-        d = ledoit_wolf_intensity(s)
-        covariance = (1 - d) * s.T @ s / len(x)
-        size = np.trace(s.T @ s) / (len(x) * s.shape[1])
-        covariance += (d * size + 1e-9 * (size or 1.0)) * np.eye(s.shape[1])
-        weights = np.linalg.solve(covariance, s.T @ centred / len(x))
+        n_axes = int(np.clip(free // ROWS_OF_AN_AXIS, FEWEST_AXES, MOST_AXES))
+        squares, vectors = np.linalg.eigh(s.T @ s)  # smallest first
+        kept = _largest(squares, n_axes)
+        scores = s @ vectors[:, kept]  # (n_obs, n_axes)
+        weights = vectors[:, kept] @ (scores.T @ centred / squares[kept][:, None])
         left = centred - s @ weights
         left[:, signature] = 0.0
-        return cls(tuple(map(str, classes)), signature, mean, weights, _root(left, free))
+        return cls(tuple(map(str, classes)), signature, mean, weights, _root(left, n_axes, free))
 
     def draw(
         self, s: Float[np.ndarray, "n_obs k"], labels: np.ndarray, rng: np.random.Generator
@@ -83,12 +87,16 @@ class Remainder:
         return cls(classes, state["signature"], state["mean"], state["weights"], root)
 
 
-def _root(left: Float[np.ndarray, "n_obs n_vars"], free: int) -> Root:
+def _largest(squares: Float[np.ndarray, " n"], n_axes: int) -> Int[np.ndarray, " n_kept"]:
+    """Places of the largest, but of none that is rounding error."""
+    places = np.arange(len(squares))[::-1][:n_axes]
+    return places[squares[places] > 1e-9 * max(float(squares[-1]), 1e-300)]
+
+
+def _root(left: Float[np.ndarray, "n_obs n_vars"], n_axes: int, free: int) -> Root:
     """F and v of eq. 3."""
-    n_factors = min(MOST_FACTORS, free // 3)
-    squares, vectors = np.linalg.eigh(left @ left.T)  # smallest first
-    kept = np.arange(len(squares))[::-1][:n_factors]
-    kept = kept[squares[kept] > 1e-12 * max(float(squares[-1]), 1e-300)]
-    rows = vectors[:, kept].T @ left / np.sqrt(free)  # (n_factors, n_vars)
+    squares, vectors = np.linalg.eigh(left @ left.T)
+    kept = _largest(squares, n_axes)
+    rows = vectors[:, kept].T @ left / np.sqrt(free)  # (n_axes, n_vars)
     own = np.square(left).sum(axis=0) / free - np.square(rows).sum(axis=0)
     return Root(rows, np.sqrt(np.maximum(own, 0.0)))

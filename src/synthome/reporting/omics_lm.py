@@ -29,7 +29,6 @@ from synthome.plotting.matched import (
 )
 from synthome.plotting.style import nothing_figure
 from synthome.reporting.content import Answers, Section
-from synthome.reporting.gene_sets import gene_sets_table
 from synthome.reporting.omics_lm_words import FIGURES, GLOSSARY, LIMITS
 from synthome.reporting.phrases import joined, percent
 
@@ -307,7 +306,7 @@ def _external_words(results: LMResults) -> str:
 
 
 def _sections(results: LMResults) -> tuple[Section, ...]:
-    signatures = gene_sets_table(results.signatures) if results.signatures else None
+    signatures = signature_table(results.signatures)
     return (
         Section("The language model, in short", in_short(results)),
         Section(
@@ -368,6 +367,17 @@ def matched_table(results: LMResults) -> pd.DataFrame:
     columns = ["Protocol", "Learned from", "Model", "Balanced accuracy", "Macro F1", "AUC",
                "Brier", "Calibration error", "Folds"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
+
+
+def signature_table(report: Mapping[str, Any]) -> pd.DataFrame | None:
+    """What was found of each signature that a user gave."""
+    if not report:
+        return None
+    rows = [
+        (name, str(of["n_given"]), str(of["n_found"]), ", ".join(of["not_found"][:8]) or "–")
+        for name, of in report["sets"].items()
+    ]
+    return pd.DataFrame(rows, columns=["Signature", "Genes given", "Found", "Not found"])
 
 
 def distortion_table(table: pd.DataFrame) -> pd.DataFrame:
