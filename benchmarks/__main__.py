@@ -11,8 +11,16 @@ CPU = (
     "ldvae_nb",
     "ldvae_training",
     "lookup_table",
+    "omics_lm_training",
 )
-GPU = ("published_vae_epoch", "rare_vae_seeds", "ldvae_nb", "ldvae_training")
+GPU = (
+    "omics_lm_training",
+    "omics_lm_1_7b",
+    "published_vae_epoch",
+    "rare_vae_seeds",
+    "ldvae_nb",
+    "ldvae_training",
+)
 
 
 def main() -> None:
@@ -22,6 +30,8 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.names or (GPU if arguments.gpu else CPU):
         result = import_module(f"benchmarks.{name}").run("cuda" if arguments.gpu else "cpu")
+        if arguments.gpu:
+            result.name += "_gpu"  # beside what the CPU took, and not in its place
         result.write()
         print(f"{name}: ratio {result.ratios} (reference over ours)")
 

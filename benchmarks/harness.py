@@ -71,6 +71,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def clock_of(device: str) -> Callable[[], float]:
+    """Seconds of the processor for one thread of a CPU; those on the wall for a GPU."""
+    return time.perf_counter if device == "cuda" else time.process_time
+
+
 def in_pairs(
     ours: Callable[[], object],
     reference: Callable[[], object],

@@ -3,13 +3,11 @@
 Forward and backward with the softmax, 128 cells, 10 % of the entries counts, one thread.
 """
 
-import time
-
 import numpy as np
 import torch
 from scipy import sparse
 
-from benchmarks.harness import Comparison, in_pairs
+from benchmarks.harness import Comparison, clock_of, in_pairs
 from synthome.csr import CSRRows
 from synthome.distributions import nb_log_prob, softmax_nb
 from synthome.training.device import cpu_threads, memory_kept, pick_device
@@ -50,11 +48,16 @@ def _compare(n_vars: int, device: str) -> Comparison:
         for _ in range(STEPS):
             logits.grad = log_theta.grad = None
             loss().backward()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     with cpu_threads(1), memory_kept(where):
         off = abs(float(ours().detach()) / float(reference().detach()) - 1.0)
         seconds = in_pairs(
-            lambda: steps(ours), lambda: steps(reference), pairs=5, clock=time.process_time
+            lambda: steps(ours),
+            lambda: steps(reference),
+            pairs=5,
+            clock=clock_of(device),
         )
     return Comparison(
         name="ldvae_nb",

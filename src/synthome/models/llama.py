@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from synthome.config import Config
 
@@ -41,6 +42,7 @@ class LlamaConfig(Config):
     n_feedforward: PositiveInt = 344
     rope_base: PositiveFloat = 10_000.0
     norm_eps: PositiveFloat = 1e-5
+    checkpoint_layers: bool = False  # computed again in the backward pass: a third more time
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -165,7 +167,10 @@ class Llama(nn.Module):
         turns = self._turns(start, tokens.shape[1], h)
         kept: Cache = []
         for i, layer in enumerate(self.layers):
-            h, of_layer = layer(h, turns, cache[i] if cache else None)
+            if self.config.checkpoint_layers and torch.is_grad_enabled():
+                h, of_layer = checkpoint(layer, h, turns, None, use_reentrant=False)
+            else:
+                h, of_layer = layer(h, turns, cache[i] if cache else None)
             kept.append(of_layer)
         return self.norm(h), kept
 

@@ -39,6 +39,7 @@ Bishop (1995), Neural Networks for Pattern Recognition, section 5.2 (radial func
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ from synthome.samplers.signatures import signature_blocks
 from synthome.training.config import TrainingConfig, onto
 from synthome.training.device import autocast, cpu_threads, pick_device
 from synthome.training.loop import Epoch, fit
+from synthome.training.throughput import matrix_peak, operations_per_token
 
 logger = logging.getLogger(__name__)
 
@@ -348,6 +350,7 @@ class OmicsLMGenerator:
         self.clipped = self.table.clipped_fraction(corpus.x)
         with cpu_threads(self.config.training.threads):
             self.model = self._begin()
+            start = time.perf_counter()
             self.history = fit(
                 self.model,
                 self._rows(corpus.x, corpus.labels),
@@ -360,7 +363,23 @@ class OmicsLMGenerator:
                 checkpoint=checkpoint,
                 description=self.name,
             )
+            self._tell_speed(len(corpus.x), time.perf_counter() - start)
         return self
+
+    def _tell_speed(self, n_rows: int, seconds: float) -> None:
+        """Tokens per second, and as a share of the matrix peak of this device."""
+        training, network = self.config.training, self.config.network
+        device = pick_device(training.device)
+        length = self.words.n_positions - 1
+        rate = len(self.history) * n_rows * length / max(seconds, 1e-9)
+        needed = operations_per_token(
+            self.model.network, network.n_layers, network.n_hidden, length
+        )
+        peak = matrix_peak(device, training.precision, training.threads)
+        logger.info(
+            "%s: %s tokens per second in training, %.0f %% of the matrix peak of this %s.",
+            self.name, f"{rate:,.0f}", 100 * rate * needed / peak, device.type,
+        )  # fmt: skip
 
     def _signature(self, train: AnnData) -> tuple[str, ...]:
         """Genes of the signatures that the cohort brings, or else those of its classes."""
