@@ -30,8 +30,8 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.names or (GPU if arguments.gpu else CPU):
         result = import_module(f"benchmarks.{name}").run("cuda" if arguments.gpu else "cpu")
-        if arguments.gpu:
-            result.name += "_gpu"  # beside what the CPU took, and not in its place
+        if arguments.gpu:  # beside what the CPU took, and not in its place
+            result.name = result.name.removesuffix("_cuda") + "_cuda"
         result.write()
         print(f"{name}: ratio {result.ratios} (reference over ours)")
 

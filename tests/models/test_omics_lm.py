@@ -258,6 +258,7 @@ def test_a_table_of_other_parameters_is_refused(fitted):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of what compiles
 @pytest.mark.parametrize("compiled", [False, True])
 def test_it_is_trained_on_a_gpu_in_bf16_and_reads_as_well(held_out, compiled):
     training = TINY["training"] | {"device": "cuda", "compile": compiled}
