@@ -24,6 +24,8 @@ TINY = {
     "n_genes": 12,
     "class_size": 200,
     "corruption": 0.1,
+    "smoothing": 0.1,
+    "writing": 0.5,
     "table": {"float_precision": 4},
     "sampler": {"generator": "moments", "options": {"law": "normal"}},
     "network": {"n_hidden": 64, "n_layers": 1, "n_heads": 2, "n_key_heads": 2, "n_feedforward": 64},

@@ -92,7 +92,7 @@ WIDTH = 0.6
 
 TRAINING = TrainingConfig(
     learning_rate=1e-3,
-    max_epochs=2,
+    max_epochs=4,
     batch_size=32,
     optimizer="adamw",
     betas=(0.9, 0.95),
@@ -121,9 +121,9 @@ class OmicsLMConfig(Config):
     slots: bool = True
     start: Literal["values", "random"] = "values"
     text_weight: NonNegativeFloat = 1.0
-    writing: float = Field(default=0.5, ge=0.0, lt=1.0)  # share of a minibatch in form 2
+    writing: float = Field(default=0.25, ge=0.0, lt=1.0)  # share of a minibatch in form 2
     corruption: float = Field(default=0.3, ge=0.0, lt=1.0)
-    smoothing: float = Field(default=0.1, ge=0.0, lt=1.0)
+    smoothing: float = Field(default=0.05, ge=0.0, lt=1.0)
     decoding: Literal["compare", "sample"] = "compare"
     validation: Literal["patients", "rows"] = "patients"
     max_length: PositiveInt = 2048  # tokens
