@@ -42,6 +42,7 @@ class LlamaConfig(Config):
     n_feedforward: PositiveInt = 344
     rope_base: PositiveFloat = 10_000.0
     norm_eps: PositiveFloat = 1e-5
+    tied: bool = True  # one E in eqs. 1 and 4
     checkpoint_layers: bool = False  # computed again in the backward pass: a third more time
 
     @model_validator(mode="after")
@@ -140,6 +141,7 @@ class Llama(nn.Module):
         self.embed_tokens = nn.Embedding(n_tokens, config.n_hidden)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
         self.norm = Norm(config.n_hidden, config.norm_eps)
+        self.lm_head = None if config.tied else nn.Embedding(n_tokens, config.n_hidden)
         for weight in self.parameters():
             if weight.dim() > 1:
                 nn.init.normal_(weight, std=START_SCALE)
@@ -178,7 +180,8 @@ class Llama(nn.Module):
         self, h: Float[Tensor, "*rows n_hidden"], tokens: slice = slice(None)
     ) -> Float[Tensor, "*rows n_tokens"]:
         """Log p of eq. 4 up to a constant, for the chosen tokens."""
-        return h @ self.embed_tokens.weight[tokens].T
+        rows = self.embed_tokens if self.lm_head is None else self.lm_head
+        return h @ rows.weight[tokens].T
 
     def _turns(self, start: int, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines of R, (length, width of a head)."""

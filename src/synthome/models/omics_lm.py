@@ -72,6 +72,7 @@ from synthome.models.persistence import (
     training_facts,
     with_training_facts,
 )
+from synthome.models.pretrained import PretrainedConfig, load_pretrained, merge_lora
 from synthome.models.registry import Architecture
 from synthome.models.remainder import Remainder
 from synthome.preprocessing.splits import set_aside
@@ -118,6 +119,7 @@ class OmicsLMConfig(Config):
     class_size: PositiveInt | str = 1000
     table: LookupTableConfig = LookupTableConfig()
     network: LlamaConfig = LlamaConfig()
+    pretrained: PretrainedConfig | None = None  # in the place of ``network``
     slots: bool = True
     start: Literal["values", "random"] = "values"
     text_weight: NonNegativeFloat = 1.0
@@ -159,7 +161,7 @@ class Corpus:
 class OmicsLM(nn.Module):
     """Eqs. 1-3."""
 
-    def __init__(self, vocabulary: Vocabulary, network: nn.Module, config: OmicsLMConfig) -> None:
+    def __init__(self, vocabulary: Vocabulary, network: Llama, config: OmicsLMConfig) -> None:
         super().__init__()
         self.vocabulary, self.network = vocabulary, network
         self.text_weight, self.writing = config.text_weight, config.writing
@@ -227,7 +229,7 @@ class OmicsLM(nn.Module):
         In form 2 the class has slot 0, so that each gene has the same slot in both forms.
         """
         h, _ = self.network(tokens, self.slots(start, tokens))
-        return self.network.logits(h)  # type: ignore[operator]
+        return self.network.logits(h)
 
     def slots(self, start: int, tokens: Tensor) -> Tensor:
         """Slots of ``tokens``."""
@@ -238,7 +240,7 @@ class OmicsLM(nn.Module):
         ask = text.new_full((len(text), 1), self.vocabulary.label)
         tokens = torch.cat([text, ask], dim=1)
         h, _ = self.network(tokens, self.slots(1, tokens))
-        return self.network.logits(h[:, -1])  # type: ignore[operator]
+        return self.network.logits(h[:, -1])
 
     def draw(
         self,
@@ -260,7 +262,7 @@ class OmicsLM(nn.Module):
             h, cache = self.network(token, torch.full_like(token, place), cache)
             if letter:
                 symbols = slice(0, words.n_symbols)
-                logits = self.network.logits(h[:, -1], symbols)  # type: ignore[operator]
+                logits = self.network.logits(h[:, -1], symbols)
                 p = (logits.float() / temperature + allowed).softmax(dim=-1)
                 token = torch.multinomial(p, 1, generator=rng)
             else:
@@ -364,11 +366,12 @@ class OmicsLMGenerator:
                 description=self.name,
             )
             self._tell_speed(len(corpus.x), time.perf_counter() - start)
+            merge_lora(self.model)
         return self
 
     def _tell_speed(self, n_rows: int, seconds: float) -> None:
         """Tokens per second, and as a share of the matrix peak of this device."""
-        training, network = self.config.training, self.config.network
+        training, network = self.config.training, self.model.network.config
         device = pick_device(training.device)
         length = self.words.n_positions - 1
         rate = len(self.history) * n_rows * length / max(seconds, 1e-9)
@@ -412,6 +415,12 @@ class OmicsLMGenerator:
         """The network before training."""
         n_slots = self.words.n_positions if self.config.slots else 0
         with seeded(self.seed):
+            if self.config.pretrained is not None:
+                strings = self.words.strings(self.table)
+                network = load_pretrained(
+                    self.config.pretrained, strings, n_slots, self.words.n_positions
+                )
+                return OmicsLM(self.words, network, self.config)
             network = Llama(len(self.words), self.config.network, n_slots)
             if self.config.start == "values":
                 levels = torch.from_numpy(self.table.code_levels).float()
@@ -554,6 +563,7 @@ class OmicsLMGenerator:
             "genes": list(self.genes),
             "table": self.table.to_json(),
             "clipped": self.clipped,
+            "network": self.model.network.config.model_dump(),
         }
 
     @classmethod
@@ -573,7 +583,10 @@ class OmicsLMGenerator:
         result.words = Vocabulary.of(result.table, len(result.classes))
         result.clipped = facts["clipped"]
         result.seen = tensors_of(arrays, "symbols")["seen"].astype(bool)
-        result.model = result._begin()
+        shape = LlamaConfig.model_validate(facts["network"])
+        n_slots = result.words.n_positions if config.slots else 0
+        network = Llama(len(result.words), shape, n_slots)
+        result.model = OmicsLM(result.words, network, config)
         load_weights(result.model, arrays)
         result.remainder = Remainder.from_state(result.classes, tensors_of(arrays, "remainder"))
         return result

@@ -154,7 +154,9 @@ class _Run:
         self.players, betas = [model], config.betas
         if self.adversarial is not None:
             self.players, betas = self.adversarial.players(), self.adversarial.betas
-        self.parameters = [list(player.parameters()) for player in self.players]
+        self.parameters = [
+            [p for p in player.parameters() if p.requires_grad] for player in self.players
+        ]
         kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
         self.optimizers: list[torch.optim.Optimizer] = [
             kind(
