@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from project_copy import copy_project, run
 
-N_TREES = 4  # enough to see that wiring is right
+N_TREES, N_STEPS = 4, 20  # enough to see that wiring is right
 
 
 def _finish(folder: Path, system: str) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SYNTHOME_TRACKING", "off")
         patch.setattr("synthome.evaluation.classifiers.N_TREES", N_TREES)
+        patch.setattr("synthome.evaluation.classifiers.NETWORK_STEPS", N_STEPS)
         return run(copy_project(folder), system)
 
 
@@ -25,6 +26,12 @@ def finished(tmp_path_factory) -> Path:
 def finished_ldvae(tmp_path_factory) -> Path:
     """A project in which ldvae ran."""
     return _finish(tmp_path_factory.mktemp("finished_ldvae"), "ldvae")
+
+
+@pytest.fixture(scope="session")
+def finished_omics_lm(tmp_path_factory) -> Path:
+    """A project in which omics_lm ran."""
+    return _finish(tmp_path_factory.mktemp("finished_omics_lm"), "omics_lm")
 
 
 @pytest.fixture

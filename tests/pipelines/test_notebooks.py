@@ -11,7 +11,10 @@ from nbclient.exceptions import CellExecutionError
 from project_copy import PROJECT
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
-FINISHED = {"03_ldvae_perturbation": "finished_ldvae"}  # the project that a notebook reads
+FINISHED = {  # the project that a notebook reads
+    "02_omics_language_model": "finished_omics_lm",
+    "03_ldvae_perturbation": "finished_ldvae",
+}
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the kernel's own client

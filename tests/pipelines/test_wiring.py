@@ -44,12 +44,13 @@ def test_every_dataset_has_a_layer():
 def test_shared_stages_are_pipelines_of_their_own():
     bootstrap_project(PROJECT)
     expected = {"rare_vae", "ingestion", "preprocessing", "augmentation", "evaluation", "export"}
-    expected |= {"rare_vae_study", "leaderboard", "ldvae"}
+    expected |= {"rare_vae_study", "leaderboard", "ldvae", "omics_lm"}
     assert expected | {"__default__"} == set(pipelines)
     names = {node.name for node in pipelines["rare_vae"].nodes}
     assert {"bulk.validate", "rare_vae.train", "rare_vae.sample", "rare_vae.report"} <= names
     assert {node.name for node in pipelines["augmentation"].nodes} == {
         "rare_vae.sample",
+        "omics_lm.sample",
         "ldvae.sample",
     }
     assert not {node.name for node in pipelines["__default__"].nodes if "study" in node.tags}
