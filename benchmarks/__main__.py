@@ -11,6 +11,7 @@ CPU = (
     "ldvae_nb",
     "ldvae_training",
     "lookup_table",
+    "gamma_poisson",
     "omics_lm_training",
 )
 GPU = (

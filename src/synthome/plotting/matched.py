@@ -151,7 +151,7 @@ def called_figure(answers: pd.DataFrame) -> Figure:
     protocols = [p for p in PROTOCOLS if (answers["protocol"] == p).any()]
     classes = sorted(answers["true"].unique())
     size = max(3.6, 0.85 * len(classes) + 1.2)
-    figure = new_figure(height=size, width=size * max(len(protocols), 1.3))
+    figure = new_figure(height=size + 0.3, width=size * max(len(protocols), 1.3))
     panels = figure.subplots(1, len(protocols), squeeze=False)[0]
     titles = {"strict": "Strict", "published": "Published"}
     for ax, protocol in zip(panels, protocols, strict=True):
