@@ -1,5 +1,7 @@
 """One contract for every generator of the registry."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +23,20 @@ OPTIONS = {
     "gan": {"n_hidden": (32, 64), **SHORT},  # a wide one has collapsed onto one class by then
     "wgan_gp": {"n_hidden": 32, **SHORT},
     "dp_vae": {"epsilon": 100, "noise": "seeded", **SHORT},
+    "omics_lm": {
+        "n_genes": 8,
+        "class_size": 50,
+        "sampler": {"generator": "moments", "options": {"law": "normal"}},
+        "table": {"float_precision": 4},
+        "network": {
+            "n_hidden": 16,
+            "n_layers": 1,
+            "n_heads": 2,
+            "n_key_heads": 2,
+            "n_feedforward": 16,
+        },
+        "training": {"max_epochs": 2, "warmup_steps": 2},
+    },
     "ldvae": {
         "n_latent": 2,
         "n_hidden": 8,
@@ -32,7 +48,7 @@ SETTINGS = {
         architecture="it",
         architectures={"it": {"generator": name, "options": OPTIONS.get(name, SHORT)}},
     )
-    for name in ("rare_vae", "published_vae", "gan", "wgan_gp", "dp_vae", "ldvae")
+    for name in ("rare_vae", "published_vae", "gan", "wgan_gp", "dp_vae", "ldvae", "omics_lm")
 }
 
 
@@ -131,8 +147,11 @@ def test_higher_temperature_spreads_the_draws(fitted):
     assert spread(3.0) > 1.1 * spread(0.5)
 
 
-def minibatch(name: str, train: AnnData) -> list[torch.Tensor | CSRRows]:
+def minibatch(fitted: Any, train: AnnData) -> list[torch.Tensor | CSRRows]:
     """What the loss of a model takes."""
+    name = fitted.name
+    if name == "omics_lm":
+        return fitted._rows(fitted.values(train), labels(train))
     if name == "ldvae":
         rows = CSRRows.of(train.layers[COUNTS][:16])
         return [rows, rows.row_sums(), torch.zeros(16, dtype=torch.int64)]
@@ -143,7 +162,7 @@ def minibatch(name: str, train: AnnData) -> list[torch.Tensor | CSRRows]:
 
 def test_every_parameter_gets_a_gradient(fitted, train):
     network = fitted.network.train()
-    network.loss(*minibatch(fitted.name, train))["loss"].backward()
+    network.loss(*minibatch(fitted, train))["loss"].backward()
     without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     network.zero_grad()
     network.eval()
@@ -160,6 +179,8 @@ def test_facts_of_another_generator_are_refused():
     [
         ("class_normal", {"covariance": "pooled_ledoit_wolf"}),
         ("smote", {}),
+        ("moments", {"law": "normal"}),
+        ("crossover", {"n_genes": 5}),
         ("independent_noise", {}),
         ("shuffled_genes", {}),
         ("copies", {}),

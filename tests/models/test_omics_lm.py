@@ -94,7 +94,7 @@ def test_all_genes_come_with_the_signature(fitted):
 
 def test_the_loss_is_that_of_whole_sequences(fitted):
     """Independent reference: log softmax of each next token, summed by hand in double precision."""
-    words, model = fitted.words, fitted.model.double()
+    words, model = fitted.words, fitted.network.double()
     try:
         x = fitted.values(cohort())
         text, label = torch.from_numpy(words.tokens(fitted.table.codes(x[:5]))), torch.arange(5) % 3
@@ -125,7 +125,7 @@ def test_the_loss_is_that_of_whole_sequences(fitted):
 
 def test_writing_with_a_cache_has_the_law_of_whole_sequences(fitted):
     """Likeliest symbols of each place: drawn at temperature 0.001, and by forward passes."""
-    words, model = fitted.words, fitted.model
+    words, model = fitted.words, fitted.network
     label = torch.tensor([0, 2])
     nothing = torch.zeros(words.n_symbols)
     with torch.no_grad():
@@ -196,7 +196,7 @@ def test_near_values_start_near():
 
 @pytest.mark.parametrize("name", ["network.embed_tokens.weight", "network.slots.weight"])
 def test_every_token_and_slot_that_occurs_gets_a_gradient(fitted, name):
-    model: OmicsLM = fitted.model
+    model: OmicsLM = fitted.network
     x = fitted.values(cohort())
     model.train()
     model.loss(*fitted._rows(x, labels(cohort())))["loss"].backward()

@@ -432,13 +432,15 @@ def test_cuda_that_is_absent_is_said_so():
 def test_a_gpu_trains_to_the_same_loss():
     """bf16 on the GPU and fp32 on the CPU end close to each other, where nothing is left to learn.
 
-    The order of the rows is drawn on the device, so that they do not take the same way.
+    Order and dropout are drawn on the device: single epochs differ, and their mean does not.
     """
     long = CONFIG.model_copy(update={"max_epochs": 300})
-    on_cpu = fit(line(), data(), long.model_copy(update={"device": "cpu"}), seed=0)
-    on_gpu = fit(line(), data(), long.model_copy(update={"device": "cuda"}), seed=0)
-    first, last = (float(on_cpu["train_loss"].iloc[i]) for i in (0, -1))
-    assert abs(float(on_gpu["train_loss"].iloc[-1]) - last) < 0.02 * (first - last)
+    on_cpu, on_gpu = (
+        fit(line(), data(), long.model_copy(update={"device": device}), seed=0)["train_loss"]
+        for device in ("cpu", "cuda")
+    )
+    assert on_cpu.iloc[0] > 2.0
+    assert on_gpu.iloc[-100:].mean() == pytest.approx(on_cpu.iloc[-100:].mean(), abs=0.03)
 
 
 def test_checkpoints_replace_each_other_whole(tmp_path, monkeypatch):

@@ -92,8 +92,8 @@ CENTRES = torch.linspace(-3.0, 3.0, 13)  # of radial functions of z
 WIDTH = 0.6
 
 TRAINING = TrainingConfig(
-    learning_rate=1e-3,
-    max_epochs=4,
+    learning_rate=5e-4,
+    max_epochs=6,
     batch_size=32,
     optimizer="adamw",
     betas=(0.9, 0.95),
@@ -351,10 +351,10 @@ class OmicsLMGenerator:
         self.seen = np.bincount(codes.ravel(), minlength=self.words.n_symbols) > 0
         self.clipped = self.table.clipped_fraction(corpus.x)
         with cpu_threads(self.config.training.threads):
-            self.model = self._begin()
+            self.network = self._begin()
             start = time.perf_counter()
             self.history = fit(
-                self.model,
+                self.network,
                 self._rows(corpus.x, corpus.labels),
                 self.config.training,
                 seed=self.seed,
@@ -366,17 +366,17 @@ class OmicsLMGenerator:
                 description=self.name,
             )
             self._tell_speed(len(corpus.x), time.perf_counter() - start)
-            merge_lora(self.model)
+            merge_lora(self.network)
         return self
 
     def _tell_speed(self, n_rows: int, seconds: float) -> None:
         """Tokens per second, and as a share of the matrix peak of this device."""
-        training, network = self.config.training, self.model.network.config
+        training, network = self.config.training, self.network.network.config
         device = pick_device(training.device)
         length = self.words.n_positions - 1
         rate = len(self.history) * n_rows * length / max(seconds, 1e-9)
         needed = operations_per_token(
-            self.model.network, network.n_layers, network.n_hidden, length
+            self.network.network, network.n_layers, network.n_hidden, length
         )
         peak = matrix_peak(device, training.precision, training.threads)
         logger.info(
@@ -496,7 +496,7 @@ class OmicsLMGenerator:
         """Logits of what follows the label token, some rows at a time, in double precision."""
         with self._at_work() as device:
             for rows in self._text(x).split(ROWS_AT_A_TIME):
-                yield self.model.class_logits(rows.to(device)).double().cpu()
+                yield self.network.class_logits(rows.to(device)).double().cpu()
 
     def encode(self, adata: AnnData) -> list[str]:
         """Texts of samples, as they are read."""
@@ -517,7 +517,7 @@ class OmicsLMGenerator:
             code = torch.from_numpy(np.searchsorted(self.classes, labels))
             bias = torch.from_numpy(allowed).float().to(device)
             texts.extend(
-                self.model.draw(some.to(device), bias, hot, noise).cpu().numpy()
+                self.network.draw(some.to(device), bias, hot, noise).cpu().numpy()
                 for some in code.split(ROWS_AT_A_TIME)
             )
         tokens = np.concatenate([np.zeros((0, self.words.text_length), dtype=np.int64), *texts])
@@ -532,11 +532,12 @@ class OmicsLMGenerator:
     ) -> AnnData:
         """Written signature genes (eq. 2), and the others given them; ``temperature`` 1 by default.
 
-        Below 1, likely symbols become likelier.
+        Below 1, likely symbols become likelier, and other genes keep closer to what these say.
         """
         wanted = class_labels(n_obs, labels, self.train_labels, rng)
-        s = self.write(wanted, rng, temperature)
-        return as_synthetic(self.remainder.draw(s, wanted, rng), wanted, self.like)
+        hot = temperature or self.config.temperature or 1.0
+        x = self.remainder.draw(self.write(wanted, rng, hot), wanted, rng, hot)
+        return as_synthetic(x, wanted, self.like)
 
     @contextmanager
     def _at_work(self) -> Iterator[torch.device]:
@@ -547,23 +548,23 @@ class OmicsLMGenerator:
             cpu_threads(self.config.training.threads),
             autocast(device, self.config.training.precision),
         ):
-            self.model.to(device)
+            self.network.to(device)
             try:
                 yield device
             finally:
-                self.model.cpu()
+                self.network.cpu()
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Weights and remainder as arrays; table, signature and everything else as plain JSON."""
         arrays = arrays_of(
-            network=self.model, remainder=self.remainder.state(), symbols={"seen": self.seen}
+            network=self.network, remainder=self.remainder.state(), symbols={"seen": self.seen}
         )
         return arrays, training_facts(self) | {
             "classes": list(self.classes),
             "genes": list(self.genes),
             "table": self.table.to_json(),
             "clipped": self.clipped,
-            "network": self.model.network.config.model_dump(),
+            "network": self.network.network.config.model_dump(),
         }
 
     @classmethod
@@ -586,8 +587,8 @@ class OmicsLMGenerator:
         shape = LlamaConfig.model_validate(facts["network"])
         n_slots = result.words.n_positions if config.slots else 0
         network = Llama(len(result.words), shape, n_slots)
-        result.model = OmicsLM(result.words, network, config)
-        load_weights(result.model, arrays)
+        result.network = OmicsLM(result.words, network, config)
+        load_weights(result.network, arrays)
         result.remainder = Remainder.from_state(result.classes, tensors_of(arrays, "remainder"))
         return result
 

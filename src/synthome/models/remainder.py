@@ -62,11 +62,16 @@ class Remainder:
         return cls(tuple(map(str, classes)), signature, mean, weights, _root(left, n_axes, free))
 
     def draw(
-        self, s: Float[np.ndarray, "n_obs k"], labels: np.ndarray, rng: np.random.Generator
+        self,
+        s: Float[np.ndarray, "n_obs k"],
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        temperature: float = 1.0,
     ) -> Float[np.ndarray, "n_obs n_vars"]:
-        """All genes of samples whose signature genes are ``s``."""
+        """All genes of samples with signature genes ``s``; ``temperature`` times r in eq. 1."""
         mean = self.mean[np.searchsorted(self.classes, labels)]
-        x = mean + (s - mean[:, self.signature]) @ self.weights + self.root.draw(len(s), rng)
+        x = mean + (s - mean[:, self.signature]) @ self.weights
+        x += temperature * self.root.draw(len(s), rng)
         x[:, self.signature] = s
         return x
 

@@ -40,6 +40,11 @@ def rates_and_depths(
             f"{name} needs counts, but {int(wrong.sum()):,} values of layers['{COUNTS}'] are "
             f"negative or not numbers, such as {values[wrong][0]:g}. Give the raw counts."
         )
+    if (x < 0).any():
+        raise InputError(
+            f"{name} reads log(1 + rate) of counts in X, but {int((x < 0).sum()):,} of its values "
+            "are negative. Give counts to the preprocessing, or log data without counts."
+        )
     rates = np.expm1(x)
     counts, sums = np.asarray(layer.sum(axis=1), dtype=np.float64).ravel(), rates.sum(axis=1)
     empty = (counts <= 0) | (sums <= 0)
