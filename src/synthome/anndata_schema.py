@@ -9,6 +9,7 @@
 ``obs["source_row"]``      row of a cell in its source, of which most genes stay on disk
 ``obs["synthetic"]``       True for a row that no patient gave
 ``uns["synthome"]``        provenance: label_key, group_key, batch_key, scale, source, sha256, seed
+``uns["signatures"]``      genes by name of phenotype signature, where a user gave some
 =========================  ======================================================================
 """
 

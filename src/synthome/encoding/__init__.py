@@ -1,1 +1,1 @@
-"""Expression as text: a table of symbols, fitted on training rows, and what is lost by it."""
+"""Expression as text: a table of symbols, the tokens of a language model, what is lost by it."""

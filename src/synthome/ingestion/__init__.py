@@ -1,17 +1,18 @@
 """From the files of a person to one validated cohort, with a report of what was kept and why.
 
-============  =====================================================================
-``files``     one table on disk: format, compression, separator, decimal sign
-``tables``    a folder with ``expression`` and ``samples``: ids and orientation
-``h5ad``      a cohort that is an AnnData file already
-``geo``       a GEO series: series matrix, supplementary table, platform annotation
-``download``  files from the network: retries, checksums, cache
-``samples``   which samples: ``where``, label, groups, class sizes
-``genes``     gene names: versions, spreadsheet damage, duplicates
-``scale``     which scale the values are on, and whether they can be used
-``validate``  all checks in order, and the report
-``align``     a second cohort beside the first: shared genes, shared samples
-============  =====================================================================
+==============  ===================================================================
+``files``       one table on disk: format, compression, separator, decimal sign
+``tables``      a folder with ``expression`` and ``samples``: ids and orientation
+``h5ad``        a cohort that is an AnnData file already
+``geo``         a GEO series: series matrix, supplementary table, platform annotation
+``download``    files from the network: retries, checksums, cache
+``samples``     which samples: ``where``, label, groups, class sizes
+``genes``       gene names: versions, spreadsheet damage, duplicates
+``scale``       which scale the values are on, and whether they can be used
+``validate``    all checks in order, and the report
+``align``       a second cohort beside the first: shared genes, shared samples
+``signatures``  phenotype signatures of a user, found among the genes of the cohort
+==============  ===================================================================
 
 Single cells are read block by block, from files that need not fit in memory:
 
@@ -46,6 +47,7 @@ _HOMES = {
     "match_genes": "gene_sets",
     "prepare_cells": "prepare_cells",
     "read_gene_sets": "gene_sets",
+    "with_signatures": "signatures",
     "validate_cells": "cells",
 }
 __all__ = list(_HOMES)

@@ -1,1 +1,1 @@
-"""Classical samplers of synthetic cohorts: the controls now, more generators later."""
+"""Samplers that need no training: controls, moments, crossover of signatures, SMOTE, normals."""
