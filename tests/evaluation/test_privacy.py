@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from synthome.evaluation import privacy
 from synthome.evaluation.privacy import RowSpace
@@ -226,3 +227,18 @@ def test_the_likelihood_ratio_of_equal_crowds_is_zero():
     rng = np.random.default_rng(0)
     x, y = population(2, rng)
     np.testing.assert_allclose(privacy.likelihood_ratio(x, y, x, y, x, y), 0.0, atol=1e-8)
+
+
+def test_distances_are_those_of_differences_and_copies_are_at_zero():
+    """Far from the origin, the matrix product alone would put copies at a rounding error."""
+    rng = np.random.default_rng(0)
+    people = 1000.0 + rng.standard_normal((30, 50))
+    synthetic = np.concatenate([1000.0 + rng.standard_normal((40, 50)), people[:5] + 1e-9, people])
+    found = privacy.distances(people, synthetic)
+    np.testing.assert_allclose(found, cdist(people, synthetic), rtol=1e-7, atol=1e-12)
+    assert (found[np.arange(30), 45 + np.arange(30)] == 0.0).all()
+    spread = rng.standard_normal((20, 50)) * 5
+    mixed = np.concatenate([spread[:4], rng.standard_normal((30, 50))])
+    found = privacy.distances(spread, mixed)
+    np.testing.assert_allclose(found, cdist(spread, mixed), rtol=1e-9, atol=1e-12)
+    assert (np.diag(found[:4, :4]) == 0.0).all()

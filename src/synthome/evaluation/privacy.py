@@ -51,6 +51,7 @@ ATTACKS = (
 )
 RIDGE = 0.05  # of the mean variance of a gene
 COINCIDENCE = 0.01  # of a candidate's own values
+NEAR, PAIRS = 1e-6, 4_096  # share of |a|² + |b|²; pairs computed again at a time
 VARIANCE_KEPT = 0.95  # where rows span all genes
 Rows = Float[np.ndarray, "n_obs n_vars"]
 Candidates = Float[np.ndarray, "n_candidates n_vars"]
@@ -118,10 +119,23 @@ def attack_scores(
 
 
 def distances(candidates: Candidates, synthetic: Rows) -> Float[np.ndarray, "n_candidates n_obs"]:
-    """Euclidean distances by differences: a copy is at 0 exactly, not at a rounding error."""
-    from scipy.spatial.distance import cdist
+    """Euclidean distances; a copy is at 0 exactly, not at a rounding error.
 
-    return cdist(candidates, synthetic)
+    |a - b|² = |a|² + |b|² - 2 ab is one matrix product, and loses what is small beside |a|²: pairs
+    that come out near are computed again from their differences.
+    """
+    a, b = (np.square(rows).sum(axis=1) for rows in (candidates, synthetic))
+    both = a[:, None] + b[None]
+    squared = both - 2.0 * (candidates @ synthetic.T)
+    near = np.nonzero(squared < NEAR * both)
+    if near[0].size > squared.size // 4:  # rows that hardly differ: all of them
+        from scipy.spatial.distance import cdist
+
+        return cdist(candidates, synthetic)
+    for some in np.array_split(np.arange(near[0].size), max(1, near[0].size // PAIRS)):
+        i, j = near[0][some], near[1][some]
+        squared[i, j] = np.square(candidates[i] - synthetic[j]).sum(axis=1)
+    return np.sqrt(np.maximum(squared, 0.0))
 
 
 def monte_carlo(distance: Float[np.ndarray, "n_candidates n_obs"]) -> Scores:
@@ -137,8 +151,12 @@ def block_match(candidates: Candidates, synthetic: Rows) -> Scores:
     count. Matches of less than 1 % are coincidences of rounding, and count as none.
     """
     own = _unshared(candidates)
-    values = np.where(own, candidates, np.nan)  # NaN equals nothing
-    most = np.array([(synthetic == row).sum(axis=1).max() for row in values])
+    columns = np.ascontiguousarray(synthetic.T)
+    most = np.zeros(len(candidates))
+    for i, (row, of_row) in enumerate(zip(candidates, own, strict=True)):
+        genes = np.flatnonzero(of_row)  # few of a cell, most of whose values are shared zeros
+        if genes.size:
+            most[i] = (columns[genes] == row[genes, None]).sum(axis=0).max()
     share = most / np.maximum(own.sum(axis=1), 1)
     return np.where(share < COINCIDENCE, 0.0, share)
 
