@@ -62,7 +62,7 @@ def test_scores_stand_between_guessing_real_patients_and_copies(answers):
     ("lm", "said"),
     [
         (0.80, "(logistic regression) is 5 points better: use the plain classifier"),
-        (0.84, "reads about as well as a method that trains in a second"),
+        (0.84, "1 points better, which is about the same: the language model reads as well"),
         (0.90, "is 5 points worse: here the language model reads better"),
     ],
 )
@@ -92,6 +92,15 @@ def test_the_published_score_is_put_beside_its_null(answers):
     assert "do not clearly have texts that need fewer edits" in text
     assert "32 % of values are cut off" in text
     assert "Of 3 samples of the external cohort, 75 % were named rightly" in text
+
+
+def test_noise_that_teaches_as_much_is_said(results):
+    text = str(lm_answers(results).sections)
+    assert "noise of each class and gene taught 75.0 %" in text
+    assert "Noise taught as much" not in text
+    scores = score_rows()
+    scores.loc[scores["arm"] == "noise", "value"] += 0.12
+    assert "Noise taught as much" in str(lm_answers(results_of(scores=scores)).sections)
 
 
 def test_given_signatures_are_named(results):

@@ -30,7 +30,7 @@ from synthome.plotting.matched import (
 from synthome.plotting.style import nothing_figure
 from synthome.reporting.content import Answers, Section
 from synthome.reporting.omics_lm_words import FIGURES, GLOSSARY, LIMITS
-from synthome.reporting.phrases import joined, percent
+from synthome.reporting.phrases import joined, listed, percent
 
 CLOSE = 0.03  # balanced accuracies nearer than this are called about the same
 TAUGHT = 0.01  # by how much synthetic rows may teach less than real ones
@@ -158,8 +158,8 @@ def _reading_words(results: LMResults) -> str:
         end = f"({plain}) is {_points(same)} points worse: here the language model reads better."
     elif same >= -CLOSE:
         end = (
-            f"({plain}) differs by {_points(same)} points or less than {_points(CLOSE)}: the "
-            "language model reads about as well as a method that trains in a second."
+            f"({plain}) is {_points(same)} points {'better' if same < 0 else 'worse'}, which is "
+            "about the same: the language model reads as well as a method that trains in seconds."
         )
     else:
         end = f"({plain}) is {_points(same)} points better: use the plain classifier."
@@ -255,7 +255,7 @@ def _privacy_words(results: LMResults) -> str:
     found = "tells" if row["low"] > 0.5 and row["auc"] > FOUND else "does not clearly tell"
     sentence = (
         f"From the texts that the model wrote, the nearest text {found} who was a training patient "
-        f"(AUC {row['auc']:.2f}, 0.5 is guessing){_limits(row)}. The strongest attack on the rows "
+        f"(AUC {row['auc']:.2f}{_limits(row)}, 0.5 is guessing). The strongest attack on the rows "
         f"that it learned from ({ATTACKS[drawn['attack']].lower()}) reaches {drawn['auc']:.2f}, "
         f"and on the rows that it wrote ({ATTACKS[written['attack']].lower()}) "
         f"{written['auc']:.2f}."
@@ -274,7 +274,7 @@ def _worst(results: LMResults, arm: str) -> "pd.Series[Any]":
 
 def _signature_words(results: LMResults) -> str:
     genes = results.code["genes"]
-    shown = ", ".join(genes[:12]) + (" …" if len(genes) > 12 else "")
+    shown = ", ".join(genes[:12]) + (" and others" if len(genes) > 12 else "")
     if results.signatures:
         given = sum(of["n_given"] for of in results.signatures["sets"].values())
         return (
@@ -286,6 +286,31 @@ def _signature_words(results: LMResults) -> str:
         f"as many for each class, and anew in each fold: {shown}. Give yours with "
         "signatures=FILE."
     )
+
+
+def _controls_words(results: LMResults) -> str:
+    """Whether synthetic rows taught more than noise or copies did."""
+    best = {arm: results.best(arm) for arm in ("drawn", "noise", "copies")}
+    drawn = best["drawn"][1]
+    said = [
+        f"{words} taught {percent(value, 1)} ({_small(name)})"
+        for words, (name, value) in zip(
+            (
+                "synthetic patients",
+                "noise of each class and gene",
+                "copies of the training patients",
+            ),
+            best.values(),
+            strict=True,
+        )
+    ]
+    sentence = f"Of the plain classifiers, the best on each kind of rows: {listed(said)}."
+    if best["noise"][1] >= drawn - TAUGHT:
+        sentence += (
+            " Noise taught as much: for these genes the mean and spread of each class say it all, "
+            "and how genes go together adds nothing."
+        )
+    return sentence
 
 
 def _external_words(results: LMResults) -> str:
@@ -311,7 +336,7 @@ def _sections(results: LMResults) -> tuple[Section, ...]:
         Section("The language model, in short", in_short(results)),
         Section(
             "Who reads patients best?",
-            (joined((_reading_words(results), _external_words(results))),),
+            (joined((_controls_words(results), _external_words(results))),),
             matched_table(results),
             "Means over folds of held-out patients, with 95 % intervals of the share named "
             "rightly. Calibration error: 0 is best. As published: asked about the patients that "
