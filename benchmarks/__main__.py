@@ -10,6 +10,7 @@ CPU = (
     "cells_out_of_core",
     "ldvae_nb",
     "ldvae_training",
+    "ldvae_fit",
     "lookup_table",
     "gamma_poisson",
     "omics_lm_training",
