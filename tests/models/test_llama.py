@@ -54,11 +54,12 @@ def test_logits_are_those_of_transformers(n_key_heads, tokens):
         torch.testing.assert_close(ours.logits(h), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("n_slots", [0, 20])
-def test_one_token_at_a_time_with_a_cache_is_the_whole_sequence(n_slots, tokens):
-    net = network(2, n_slots)
+@pytest.mark.parametrize(("n_slots", "twice"), [(0, False), (20, False), (0, True)])
+def test_one_token_at_a_time_with_a_cache_is_the_whole_sequence(n_slots, twice, tokens):
+    """Also where layers are computed twice and gradients flow."""
+    net = network(2, n_slots, checkpoint_layers=twice)
     slots = torch.arange(11).expand_as(tokens)
-    with torch.no_grad():
+    with torch.set_grad_enabled(twice):
         whole, _ = net(tokens, slots)
         cache, parts = None, []
         for i in range(11):

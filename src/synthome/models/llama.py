@@ -169,7 +169,7 @@ class Llama(nn.Module):
         turns = self._turns(start, tokens.shape[1], h)
         kept: Cache = []
         for i, layer in enumerate(self.layers):
-            if self.config.checkpoint_layers and torch.is_grad_enabled():
+            if self.config.checkpoint_layers and torch.is_grad_enabled() and not cache:
                 h, of_layer = checkpoint(layer, h, turns, None, use_reentrant=False)
             else:
                 h, of_layer = layer(h, turns, cache[i] if cache else None)
