@@ -1,6 +1,7 @@
 """Checkpoints that transformers writes are read as it reads them, and tuned as the paper says."""
 
 import json
+import logging
 import shutil
 
 import numpy as np
@@ -114,6 +115,39 @@ def test_new_tokens_are_added_near_the_others(checkpoint):
     assert not torch.equal(new, network.embed_tokens.weight[TOKENS.index("<C1>")])
 
 
+def test_a_letter_that_names_a_byte_of_the_tokenizer_is_a_new_token(checkpoint, caplog):
+    """Byte-level tokenizers call byte 233 'é' and the space 'Ġ', and write é as two tokens."""
+    folder, theirs, tokenizer = checkpoint
+    assert None not in map(tokenizer.token_to_id, "éĠ")
+    with caplog.at_level(logging.INFO):
+        network = load(folder, tokens=["é", "Ġ", " ", "a"])
+    assert "2 of 4 tokens have a row" in caplog.text
+    old, new = theirs.model.embed_tokens.weight, network.embed_tokens.weight
+    taken = [(old == row).all(dim=1).nonzero().ravel().tolist() for row in new]
+    assert taken == [[], [], tokenizer.encode(" ").ids, tokenizer.encode("a").ids]
+
+
+def test_a_space_before_words_is_no_part_of_a_symbol(checkpoint, tmp_path):
+    """The tokenizer of Llama 1 and 2 writes ▁ for a space, and one before each text."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+
+    folder, theirs, _ = checkpoint
+    words = {"<unk>": 0, "a": 1, "▁a": 2, "▁": 3, "b": 4, "▁c": 5}
+    tokenizer = Tokenizer(models.BPE(words, [("▁", "a")], unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    copy = without(folder, tmp_path, "nothing")
+    tokenizer.save(str(copy / "tokenizer.json"))
+    new = load(copy, tokens=["a", " ", "b", "c"]).embed_tokens.weight
+    old = theirs.model.embed_tokens.weight
+    taken = [(old == row).all(dim=1).nonzero().ravel().tolist() for row in new]
+    assert taken == [[1], [3], [4], []]
+
+
 def test_lora_learns_adapters_embeddings_and_slots_alone(checkpoint):
     network = load(checkpoint[0], n_slots=8)
     names = {name for name, p in network.named_parameters() if p.requires_grad}
@@ -125,6 +159,27 @@ def test_lora_learns_adapters_embeddings_and_slots_alone(checkpoint):
     network.logits(network(tokens, slots)[0]).square().mean().backward()
     for name, p in network.named_parameters():
         assert (p.grad is not None) == (name in names), name
+
+
+def test_lora_is_put_around_the_targets_alone(checkpoint):
+    network = load(checkpoint[0], targets=("q_proj", "v_proj"), dropout=0.5)
+    around = {name for name, m in network.named_modules() if isinstance(m, LoRALinear)}
+    assert around == {f"layers.{i}.self_attn.{of}_proj" for i in (0, 1) for of in "qv"}
+    with pytest.raises(ValueError, match="targets"):
+        PretrainedConfig(path="a/b", targets=())
+
+
+def test_dropout_leaves_out_of_the_difference_and_only_while_it_learns():
+    with seeded(0):
+        base = torch.nn.Linear(64, 3, bias=False)
+        lora = LoRALinear(base, rank=2, alpha=4.0, dropout=0.5)
+        torch.nn.init.normal_(lora.b)
+        h = torch.randn(20_000, 64)[:1].expand(20_000, 64)
+        learning, full = lora(h), lora.eval()(h)
+    assert learning.std(dim=0).min() > 0.1
+    torch.testing.assert_close(learning.mean(dim=0), full[0], rtol=0.0, atol=0.1)
+    torch.testing.assert_close(full[0], base(h[0]) + 2.0 * lora.b @ (lora.a @ h[0]))
+    torch.testing.assert_close(lora.merged()(h[0]), full[0])
 
 
 def test_merging_changes_no_number_and_leaves_a_plain_network():
@@ -238,5 +293,12 @@ def test_a_folder_that_is_not_there_and_a_hub_out_of_reach_are_told_apart(tmp_pa
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(InputError, match=r"could not be fetched.*OSError.*give the folder"):
         checkpoint_folder("HuggingFaceTB/SmolLM-1.7B")
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path))
+    asked = []
+
+    def fetched(name, *, allow_patterns):
+        asked.append((name, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetched)
     assert checkpoint_folder("HuggingFaceTB/SmolLM-1.7B") == tmp_path
+    assert asked == [("HuggingFaceTB/SmolLM-1.7B", ["*.json", "*.safetensors"])]  # and no pickle

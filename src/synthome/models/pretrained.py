@@ -11,59 +11,68 @@ LoRA keeps a weight W of the checkpoint and learns a difference of low rank:
 
     W' = W + (alpha / r) B A,   A (r x n_in) at random, B (n_out x r) at 0                 (1)
 
-for every projection of every layer; embeddings and slots are learned too, and nothing else is.
+for the chosen projections of every layer, all by default; the rows of all our tokens and the slots
+are learned too, and nothing else is.
 
 Pickled weights (``pytorch_model.bin``) are never read. Hu et al. (2022), ICLR, arXiv:2106.09685
 (eq. 1). Allal et al. (2024), SmolLM, huggingface.co/blog/smollm (the published choice).
 """
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
-from pydantic import PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
 
 from synthome.config import Config
 from synthome.errors import InputError
 from synthome.models.llama import Llama, LlamaConfig
 
+logger = logging.getLogger(__name__)
 EXTRA = "pip install 'synthome[text]'"
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+PROJECTIONS: tuple[Projection, ...] = get_args(Projection)
 NOISE = 0.1  # of the spread of the checkpoint's embedding, in added rows
 
 
 class PretrainedConfig(Config):
     """Where the checkpoint is, a folder or a name on the hub, and how it is tuned.
 
-    ``rank`` and ``alpha`` are r and alpha of eq. 1. ``checkpoint_layers`` computes each layer again
-    in the backward pass, which takes a third more time and a fraction of the memory.
+    ``rank`` and ``alpha`` are r and alpha of eq. 1, ``targets`` the projections that it is put
+    around, and ``dropout`` the share of what A is given that is left out while it learns.
+    ``checkpoint_layers`` computes each layer again in the backward pass, which takes a third more
+    time and a fraction of the memory.
     """
 
     path: str
     tuning: Literal["lora", "full"] = "lora"
     rank: PositiveInt = 16
     alpha: PositiveFloat = 32.0
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    targets: tuple[Projection, ...] = Field(default=PROJECTIONS, min_length=1)
     checkpoint_layers: bool = False
 
 
 class LoRALinear(nn.Module):
     """Eq. 1 around a linear map that is kept as it is."""
 
-    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+    def __init__(self, base: nn.Linear, rank: int, alpha: float, dropout: float = 0.0) -> None:
         super().__init__()
         self.base, self.scale = base.requires_grad_(False), alpha / rank
+        self.dropout = nn.Dropout(dropout)
         self.a = nn.Parameter(torch.empty(rank, base.in_features))
         self.b = nn.Parameter(torch.zeros(base.out_features, rank))
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))  # as nn.Linear starts
 
     def forward(self, h: Float[Tensor, "*rows n_in"]) -> Float[Tensor, "*rows n_out"]:
         """W' h."""
-        return self.base(h) + self.scale * (h @ self.a.T) @ self.b.T
+        return self.base(h) + self.scale * (self.dropout(h) @ self.a.T) @ self.b.T
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
@@ -95,17 +104,27 @@ def load_pretrained(
             "(patch_size), or a checkpoint with a longer context."
         )
     known = _known_tokens(folder, tokens)
+    logger.info(
+        "%s: %d of %d tokens have a row in the checkpoint, the others are added.",
+        folder.name, len(known), len(tokens),
+    )  # fmt: skip
     network = Llama(len(tokens), shape, n_slots)
     if network.slots is not None:
         nn.init.zeros_(network.slots.weight)  # at the start, the network is the checkpoint
     _fill(network, folder, known)
     if config.tuning == "lora":
-        add_lora(network, config.rank, config.alpha)
+        add_lora(network, config.rank, config.alpha, config.dropout, config.targets)
     return network
 
 
-def add_lora(network: Llama, rank: int, alpha: float) -> None:
-    """Put eq. 1 around each projection; of all else, embeddings and slots alone are learned."""
+def add_lora(
+    network: Llama,
+    rank: int,
+    alpha: float,
+    dropout: float = 0.0,
+    targets: Sequence[Projection] = PROJECTIONS,
+) -> None:
+    """Put eq. 1 around ``targets``; of all else, embeddings and slots alone are learned."""
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     for embedding in (network.embed_tokens, network.lm_head, network.slots):
@@ -113,8 +132,8 @@ def add_lora(network: Llama, rank: int, alpha: float) -> None:
             embedding.requires_grad_(True)
     for part in list(network.layers.modules()):
         for name, module in list(part.named_children()):
-            if name in PROJECTIONS and isinstance(module, nn.Linear):
-                setattr(part, name, LoRALinear(module, rank, alpha))
+            if name in targets and isinstance(module, nn.Linear):
+                setattr(part, name, LoRALinear(module, rank, alpha, dropout))
 
 
 def merge_lora(network: nn.Module) -> None:
@@ -205,13 +224,27 @@ def _known_tokens(folder: Path, tokens: Sequence[str]) -> dict[int, int]:
         raise InputError(f"Reading the tokenizer of a checkpoint needs: {EXTRA}.") from error
     _json(folder, "tokenizer.json")
     theirs = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    known: dict[int, int] = {}
-    for ours, token in enumerate(tokens):
-        found = theirs.token_to_id(token)
-        ids = [found] if found is not None else theirs.encode(token, add_special_tokens=False).ids
-        if len(ids) == 1 and ids[0] not in known.values():
-            known[ours] = ids[0]
-    return known
+    found = ((ours, _single(theirs, token)) for ours, token in enumerate(tokens))
+    return {ours: number for ours, number in found if number is not None}
+
+
+def _single(theirs: Any, token: str) -> int | None:
+    """The one token of a tokenizer that writes ``token`` after a letter, if there is one.
+
+    A name is not enough: byte-level tokenizers call byte 233 'é' and the space 'Ġ', and others put
+    a space before each text, which is no part of its first word. So it must read as ``token``.
+    """
+    letter = theirs.encode("a", add_special_tokens=False).ids
+    after = theirs.encode("a" + token, add_special_tokens=False).ids
+    alone = theirs.encode(token, add_special_tokens=False).ids
+    before = theirs.decode(letter, skip_special_tokens=False)
+    rest = after[len(letter) :] if after[: len(letter)] == letter else []
+    for ids in ([theirs.token_to_id(token)], rest, alone):
+        if len(ids) != 1 or ids[0] is None:
+            continue
+        if theirs.decode([*letter, ids[0]], skip_special_tokens=False) == before + token:
+            return int(ids[0])
+    return None
 
 
 @torch.no_grad()
