@@ -76,6 +76,11 @@ def clock_of(device: str) -> Callable[[], float]:
     return time.perf_counter if device == "cuda" else time.process_time
 
 
+def seconds_of(device: str) -> str:
+    """What ``clock_of`` counts, for the protocol."""
+    return "seconds on the wall" if device == "cuda" else "seconds of the processor"
+
+
 def in_pairs(
     ours: Callable[[], object],
     reference: Callable[[], object],

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from scipy import sparse
 
-from benchmarks.harness import Comparison, clock_of, in_pairs
+from benchmarks.harness import Comparison, clock_of, in_pairs, seconds_of
 from benchmarks.ldvae_nb import counts_of
 from synthome.csr import CSRRows
 from synthome.models.ldvae import LDVAE, LDVAEConfig
@@ -68,7 +68,7 @@ def _compare(counts: sparse.csr_matrix, size: str, pairs: int, device: str) -> C
     return Comparison(
         name="ldvae_training",
         claim=f"one epoch of ldvae, {size}",
-        protocol="36 latents, batches of 128, one thread, seconds of the processor; reference: "
+        protocol=f"36 latents, batches of 128, one thread, {seconds_of(device)}; reference: "
         "LinearSCVI of scvi-tools, one epoch, data registered before",
         ours=seconds[0],
         reference=seconds[1],
