@@ -23,6 +23,11 @@ from synthome.datasets.documents import FigureDataset, HTMLDataset, JSONDataset
 from synthome.datasets.place import PlaceDataset
 from synthome.datasets.state import StateDataset
 from synthome.datasets.table import TableDataset
+from synthome.datasets.tissues import (
+    SimulatedTissueDataset,
+    TissueFileDataset,
+    VisiumDataset,
+)
 from synthome.datasets.versions import prune_versions
 
 __all__ = [
@@ -41,7 +46,10 @@ __all__ = [
     "PlaceDataset",
     "SimulatedCohortDataset",
     "SimulatedCortexDataset",
+    "SimulatedTissueDataset",
     "StateDataset",
     "TableDataset",
+    "TissueFileDataset",
+    "VisiumDataset",
     "prune_versions",
 ]

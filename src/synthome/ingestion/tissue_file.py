@@ -1,5 +1,6 @@
 """A tissue that is an AnnData file: counts, coordinates and images together."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -37,8 +38,11 @@ def read_tissue(path: str | Path) -> AnnData:
         If the file is missing, cut short, not an AnnData file, or of parts that do not fit.
     """
     path = Path(path).expanduser().absolute()
-    _refuse_other_rows(path)
-    adata = open_h5ad(path)
+    try:
+        adata = open_h5ad(path)
+    except InputError:
+        _refuse_other_rows(path)
+        raise
     names = adata.var_names.astype(str).to_numpy(dtype=object)
     adata.var[SOURCE_NAME] = pd.Series(names, index=adata.var_names, dtype=object)
     adata.var_names = unique_names(names)
@@ -52,17 +56,11 @@ def read_tissue(path: str | Path) -> AnnData:
 
 
 def _refuse_other_rows(path: Path) -> None:
-    """Stop at an entry of ``obsm`` that is not of the spots of ``obs``."""
-    if not path.is_file() or not h5py.is_hdf5(path):
-        return  # open_h5ad says what is wrong
-    with h5py.File(path, "r") as file:
-        obs = file.get("obs")
-        index = obs.attrs.get("_index", "_index") if isinstance(obs, h5py.Group) else ""
-        if not index or index not in obs or "obsm" not in file:
-            return
-        n_obs = len(obs[index])
+    """Say it when a file cannot be read for rows of ``obsm`` that are not those of ``obs``."""
+    with suppress(OSError, KeyError), h5py.File(path, "r") as file:
+        n_obs = len(file["obs"][file["obs"].attrs["_index"]])
         for key, entry in file["obsm"].items():
-            if isinstance(entry, h5py.Dataset) and entry.ndim and len(entry) != n_obs:
+            if isinstance(entry, h5py.Dataset) and len(entry) != n_obs:
                 raise InputError(
                     f"{path}: obsm[{key!r}] has {len(entry):,} rows, but there are "
                     f"{count(n_obs, 'spot')} in obs. Compute it for the spots of this file, or "

@@ -10,26 +10,23 @@ The given folder may be ``outs`` itself, may contain it, or may hold several suc
 a section then, under its own name. ``pxl_col_in_fullres`` is x and ``pxl_row_in_fullres`` is y.
 """
 
-import gzip
 import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from jaxtyping import UInt8
-from scipy import io as scipy_io
 from scipy import sparse
 
 from synthome.errors import InputError
 from synthome.ingestion.files import existing_folder, read_bytes, sha256_of
 from synthome.ingestion.journal import Journal, count, some
 from synthome.ingestion.tables import SOURCE_NAME, unique_names, with_source
+from synthome.ingestion.visium_matrix import read_matrix
 
 MATRIX = "filtered_feature_bc_matrix"
 POSITIONS = ("tissue_positions.csv", "tissue_positions_list.csv", "tissue_positions.parquet")
@@ -43,8 +40,6 @@ COLUMNS = (  # of the positions, in the order of the file without a header
 )
 XY = ["pxl_col_in_fullres", "pxl_row_in_fullres"]
 RESOLUTIONS = ("hires", "lowres")
-EXPRESSION = "Gene Expression"  # other kinds of features (antibodies) are left out
-UNREADABLE = (OSError, KeyError, ValueError, TypeError, EOFError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,107 +152,15 @@ def _read_outs(name: str, outs: Path, journal: Journal) -> Slice:
             f"{outs} holds {some([path.name for path in matrices])}: which is meant? Keep one of "
             "them there."
         )
-    read = _read_mtx if matrices[0].is_dir() else _read_h5
-    try:
-        counts, barcodes, features, files = read(matrices[0])
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        raise InputError(
-            f"{matrices[0]} cannot be read as a matrix of Space Ranger: {reason}. It was probably "
-            "cut short while copied; copy it again."
-        ) from error
-    counts, genes = _expression(counts, features, matrices[0], journal)
+    matrix = read_matrix(matrices[0], journal)
     places, positions = _read_positions(outs / "spatial")
-    spots, rows = _in_tissue(name, places, barcodes, positions, journal)
+    spots, rows = _in_tissue(name, places, matrix.barcodes, positions, journal)
     images, factors, seen = _read_images(name, outs / "spatial", journal)
     digests = {
-        path.relative_to(outs).as_posix(): sha256_of(path) for path in [*files, positions, *seen]
+        path.relative_to(outs).as_posix(): sha256_of(path)
+        for path in [*matrix.files, positions, *seen]
     }
-    return Slice(name, counts[rows], spots, genes, images, factors, digests)
-
-
-def _read_h5(path: Path) -> tuple[sparse.csr_matrix, np.ndarray, pd.DataFrame, list[Path]]:
-    """Counts (spots, features) of an HDF5 file of Cell Ranger 3 or later, whose columns are spots.
-
-    Columns of (features, spots) are rows of (spots, features): nothing has to be turned.
-    """
-    with h5py.File(path, "r") as file:
-        if "matrix" not in file:
-            raise InputError(
-                f"{path} has no group 'matrix' (it holds {some(sorted(file), 4) or 'nothing'}). "
-                "Write it with Space Ranger 1.0 or later, or give the folder with mtx files."
-            )
-        matrix = file["matrix"]
-        n_features, n_spots = map(int, matrix["shape"][:])
-        counts = sparse.csr_matrix(
-            (matrix["data"][:].astype(np.float32), matrix["indices"][:], matrix["indptr"][:]),
-            shape=(n_spots, n_features),
-        )
-        features = {
-            "id": _words(matrix["features/id"]),
-            "symbol": _words(matrix["features/name"]),
-            "kind": _words(matrix["features/feature_type"]),
-        }
-        barcodes = _words(matrix["barcodes"])
-    counts.sort_indices()
-    return counts, barcodes, pd.DataFrame(features), [path]
-
-
-def _words(entry: Any) -> np.ndarray:
-    """Text of an HDF5 file."""
-    return np.array([word.decode() for word in entry[:]], dtype=object)
-
-
-def _read_mtx(folder: Path) -> tuple[sparse.csr_matrix, np.ndarray, pd.DataFrame, list[Path]]:
-    """Counts (spots, features) of ``matrix.mtx``, ``barcodes.tsv``, ``features.tsv``, or .gz."""
-    paths = []
-    for name in ("matrix.mtx", "barcodes.tsv", "features.tsv"):
-        found = [p for p in (folder / f"{name}.gz", folder / name) if p.is_file()]
-        if not found:
-            held = some(sorted(path.name for path in folder.iterdir()), 6) or "nothing"
-            raise InputError(f"{folder} has no {name}.gz; it holds {held}. Copy it again.")
-        paths.append(found[0])
-    opened = gzip.open if paths[0].suffix == ".gz" else open
-    with opened(paths[0], "rb") as file:
-        counts = sparse.csr_matrix(scipy_io.mmread(file).T, dtype=np.float32)
-    barcodes, features = (_lines(path) for path in paths[1:])
-    table = features.reindex(columns=range(3)).set_axis(["id", "symbol", "kind"], axis=1)
-    table = table.assign(symbol=table["symbol"].fillna(table["id"]))
-    table = table.assign(kind=table["kind"].fillna(EXPRESSION))
-    sizes = (len(barcodes), len(table))
-    if counts.shape != sizes:
-        raise InputError(
-            f"{folder}: {paths[0].name} is of {counts.shape[0]:,} barcodes and "
-            f"{counts.shape[1]:,} features, but there are {sizes[0]:,} and {sizes[1]:,} in the "
-            "lists beside it. Copy all three files again."
-        )
-    return counts, barcodes[0].to_numpy(dtype=object), table, paths
-
-
-def _lines(path: Path) -> pd.DataFrame:
-    """A list without a header, as text, columns between tabs."""
-    data, _ = read_bytes(path)
-    return pd.read_csv(io.BytesIO(data), sep="\t", header=None, dtype=str, keep_default_na=False)
-
-
-def _expression(
-    counts: sparse.csr_matrix, features: pd.DataFrame, path: Path, journal: Journal
-) -> tuple[sparse.csr_matrix, pd.DataFrame]:
-    """Genes alone; antibodies and other features are left out."""
-    of_genes = (features["kind"] == EXPRESSION).to_numpy()
-    if not of_genes.any():
-        raise InputError(
-            f"{path} has no features of the kind {EXPRESSION!r}, only "
-            f"{some(sorted(set(features['kind'])))}. Give the matrix of the transcriptome."
-        )
-    if not of_genes.all():
-        others = sorted(set(features["kind"][~of_genes]))
-        told = f"{count(int((~of_genes).sum()), 'feature')} left out: {some(others)}"
-        journal.step("features", told)
-    genes = features.loc[of_genes, ["id", "symbol"]].reset_index(drop=True)
-    return counts[:, np.flatnonzero(of_genes)], genes
+    return Slice(name, matrix.counts[rows], spots, matrix.genes, images, factors, digests)
 
 
 def _read_positions(spatial: Path) -> tuple[pd.DataFrame, Path]:

@@ -14,10 +14,11 @@ from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
 Field = Callable[[np.ndarray], np.ndarray]
 
-COLOURS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])  # optical densities: h, e
+COLOURS = np.array([[0.56, 0.72, 0.41], [0.22, 0.80, 0.56]])  # optical densities: h, e
 GLASS = np.array([244.0, 243.0, 246.0])  # light through bare glass
 COARSE = 4  # depth and reach are computed on every fourth pixel: they are smooth
-STAMP = 5  # half width of the window of a nucleus, in units of its smaller axis
+STAMP = 3  # half width of the window of a nucleus, in units of its smaller axis
+RAGGED = 0.3  # how far the borders of layers in the image stray, in spots
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class Texture:
 
 
 TEXTURES = (  # from the surface inwards
-    Texture(0.34, 2.0, 3.2, 1.3, 0.0, 0.10, (3.0, 1.0)),
-    Texture(0.42, 11.0, 3.4, 1.1, 1.0, 0.08, (1.5, 2.0)),
-    Texture(0.45, 6.0, 4.4, 1.4, 1.0, 0.14, (0.7, 3.0)),
-    Texture(0.40, 9.0, 3.2, 1.2, 1.0, 0.10, (1.0, 2.5)),
-    Texture(0.62, 4.5, 2.9, 2.2, 0.0, 0.25, (4.0, 0.6)),
+    Texture(0.30, 3.0, 4.5, 1.4, 0.0, 0.15, (3.0, 1.0)),
+    Texture(0.38, 14.0, 4.8, 1.1, 1.0, 0.10, (1.5, 2.0)),
+    Texture(0.42, 7.0, 6.0, 1.4, 1.0, 0.18, (0.7, 3.0)),
+    Texture(0.36, 11.0, 4.6, 1.3, 1.0, 0.12, (1.0, 2.5)),
+    Texture(0.55, 7.0, 3.8, 2.2, 0.0, 0.25, (4.0, 0.5)),
 )
 
 
@@ -52,8 +53,9 @@ class Slide:
         Width and height.
     reach
         Up to 1 within the tissue.
-    depth, bounds, span
-        Depth below the surface; the depths at which layers change; its range.
+    depth, along, bounds
+        Depth below the surface, and the place along the layers, both in spots; and the depths at
+        which layers change.
     unit
         Distance of neighbouring spots.
     """
@@ -61,8 +63,8 @@ class Slide:
     size: Float[np.ndarray, " 2"]
     reach: Field
     depth: Field
+    along: Field
     bounds: Float[np.ndarray, " n_bounds"]
-    span: float
     unit: float
 
 
@@ -72,14 +74,15 @@ def render(
     """Draw the slide, and say how many pixels of the image one of full resolution is."""
     factor = width / slide.size[0]
     height = int(np.ceil(slide.size[1] * factor))
-    depth, tissue = _ground(slide, factor, (height, width))
-    layer = np.searchsorted(slide.bounds, depth, side="right")
     unit = slide.unit * factor  # pixels between spots
+    depth, along, tissue = _ground(slide, factor, (height, width))
+    stray = gaussian_filter(rng.normal(size=depth.shape), 0.3 * unit)
+    layer = np.searchsorted(slide.bounds, depth + RAGGED * stray / stray.std(), side="right")
     h = _nuclei(depth, layer, tissue, unit, rng)
-    e = _fibres(depth, layer, slide, unit, rng) * tissue
+    e = _fibres(depth, along, layer, unit, rng) * tissue
     stain = rng.uniform([0.85, 0.85], [1.15, 1.15])  # of this section
-    h = (h + 0.10 * tissue) * stain[0] * _uneven((height, width), rng)
-    e = e * (1 - 0.5 * np.minimum(h, 1)) * stain[1] * _uneven((height, width), rng)
+    h = (h + 0.06 * tissue) * stain[0] * _uneven((height, width), rng)
+    e = e * (1 - 0.6 * np.minimum(h, 1)) * stain[1] * _uneven((height, width), rng)
     density = h[..., None] * COLOURS[0] + e[..., None] * COLOURS[1]
     light = GLASS * np.exp(-density) + rng.normal(0, 2.0, (height, width, 1))  # eq. 6
     return np.clip(np.rint(light), 0, 255).astype(np.uint8), float(factor)
@@ -87,16 +90,20 @@ def render(
 
 def _ground(
     slide: Slide, factor: float, shape: tuple[int, int]
-) -> tuple[Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]]:
-    """Depth of each pixel, and whether it is tissue (0 to 1, soft at the edge)."""
+) -> tuple[
+    Float[np.ndarray, "height width"],
+    Float[np.ndarray, "height width"],
+    Float[np.ndarray, "height width"],
+]:
+    """Depth and place along the layers of each pixel, and how much it is tissue, 0 to 1."""
     height, width = shape
     y, x = np.mgrid[0 : height + COARSE : COARSE, 0 : width + COARSE : COARSE] / factor
     s = np.stack([x, y], axis=-1)  # (height / 4, width / 4, 2)
-    depth, reach = (
+    depth, along, reach = (
         zoom(f(s), COARSE, order=1, grid_mode=True, mode="nearest")[:height, :width]
-        for f in (slide.depth, slide.reach)
+        for f in (slide.depth, slide.along, slide.reach)
     )
-    return depth, np.clip((1.02 - reach) / 0.01, 0, 1)
+    return depth, along, np.clip((1.02 - reach) / 0.01, 0, 1)
 
 
 def _nuclei(
@@ -150,25 +157,21 @@ def _along_layers(
 
 def _fibres(
     depth: Float[np.ndarray, "height width"],
+    along: Float[np.ndarray, "height width"],
     layer: Int[np.ndarray, "height width"],
-    slide: Slide,
     unit: float,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "height width"]:
     """Eosin of each pixel: the level of its layer, and noise stretched along or across it."""
-    height, width = depth.shape
-    scale = (slide.size[0] / slide.unit) / 2 / unit  # units of depth are about half a width
-    across = (depth - depth.min()) * scale * unit  # in spots, from the surface
-    along = np.arange(width) / unit * np.ones((height, 1))
     noise = rng.normal(size=(512, 512))
     eosin = np.zeros(depth.shape)
     for k, texture in enumerate(TEXTURES):
         here = layer == k
-        grain = np.stack([across[here] * texture.grain[0], along[here] * texture.grain[1]])
+        grain = np.stack([depth[here] * texture.grain[0], along[here] * texture.grain[1]])
         streaks = map_coordinates(noise, 2 * grain, order=1, mode="grid-wrap")
         eosin[here] = texture.eosin * (1 + texture.fibre * streaks)
     soft = gaussian_filter(eosin, 0.06 * unit)
-    return soft + 0.04 * gaussian_filter(rng.normal(size=depth.shape), 1.0)
+    return soft + 0.03 * gaussian_filter(rng.normal(size=depth.shape), 1.0)
 
 
 def _uneven(shape: tuple[int, int], rng: np.random.Generator) -> Float[np.ndarray, "height width"]:

@@ -19,7 +19,7 @@ image keeps showing the layer of the place, and molecules and morphology disagre
 scored against ``molecular_layer``.
 
 The image is stained by Beer and Lambert's law with haematoxylin h and eosin e, of the colours c of
-Ruifrok and Johnston, at each pixel
+Macenko and colleagues (rounded), at each pixel
 
     rgb = 255 exp(-(h c_h + e c_e))                                                           (6)
 
@@ -27,7 +27,7 @@ where nuclei (their density, size and direction by layer) carry h and fibres (al
 layers) carry e; both stains vary smoothly over a section, and from section to section.
 
 Love, Huber, Anders (2014), Genome Biology 15, 550. doi:10.1186/s13059-014-0550-8 (eq. 5)
-Ruifrok, Johnston (2001), Analytical and Quantitative Cytology and Histology 23, 291-299 (eq. 6)
+Macenko et al. (2009), IEEE ISBI, 1107-1110. doi:10.1109/ISBI.2009.5193250 (eq. 6)
 """
 
 from dataclasses import dataclass
@@ -101,16 +101,16 @@ class TissueSliceConfig(Config):
     n_sections: PositiveInt = 1
     discordant_share: float = Field(default=0.06, ge=0, le=0.2)
     n_patches: PositiveInt = 4
-    gene_spread: NonNegativeFloat = 1.3
-    layer_share: float = Field(default=0.15, gt=0, le=1)
-    layer_effect: NonNegativeFloat = 0.5
+    gene_spread: NonNegativeFloat = 1.0
+    layer_share: float = Field(default=0.25, gt=0, le=1)
+    layer_effect: NonNegativeFloat = 0.3
     n_programmes: PositiveInt = 3
     programme_share: float = Field(default=0.1, gt=0, le=1)
-    programme_loading: NonNegativeFloat = 0.2
+    programme_loading: NonNegativeFloat = 0.15
     programme_noise: float = Field(default=0.5, ge=0, le=1)
     smoothness: PositiveFloat = 8.0
     section_effect: NonNegativeFloat = 0.1
-    library_size: PositiveFloat = 1500
+    library_size: PositiveFloat = 600
     library_spread: NonNegativeFloat = 0.4
     dispersion: PositiveFloat = 0.2
     extra_poisson: NonNegativeFloat = 0.1
@@ -166,6 +166,11 @@ class _Anatomy:
         size, phase = self.outline[:4], self.outline[4:]
         radius = 1 + (size * np.cos(waves * angle[..., None] + phase)).sum(axis=-1)
         return ((np.abs(s) ** 2.5).sum(axis=-1)) ** (1 / 2.5) / radius
+
+    def along(self, s: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "..."]:
+        """Place along the layers: the angle at the pole, times the distance of the middle."""
+        away = s - self.pole
+        return np.arctan2(away[..., 0], -away[..., 1]) * np.linalg.norm(self.pole)
 
     def depth(self, s: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "..."]:
         """How deep below the surface a place is: arcs around a pole, with two slow waves."""
@@ -303,9 +308,9 @@ def _draw_spots(config: TissueSliceConfig, section: int) -> _Spots:
     slide = Slide(
         size=high - low,
         reach=lambda s: anatomy.reach((s + low) / half) / edge,
-        depth=lambda s: anatomy.depth((s + low) / half),
-        bounds=bounds,
-        span=float(depth.max() - depth.min()),
+        depth=lambda s: anatomy.depth((s + low) / half) * half / PITCH,
+        along=lambda s: anatomy.along((s + low) / half) * half / PITCH,
+        bounds=bounds * half / PITCH,
         unit=PITCH,
     )
     return _Spots(
