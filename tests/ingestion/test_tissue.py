@@ -38,7 +38,7 @@ def tissue(n_obs=40, n_vars=12, seed=0) -> AnnData:
     adata = AnnData(
         sparse.csr_matrix(counts, dtype=np.float32),
         obs=obs,
-        var=pd.DataFrame({"chromosome": "1"}, index=[f"G{j}" for j in range(n_vars)]),
+        var=pd.DataFrame({"place": range(n_vars)}, index=[f"G{j}" for j in range(n_vars)]),
         obsm={"spatial": np.column_stack([half % 5, half // 5]).astype(np.float32) * 100 + 50},
     )
     adata.uns["spatial"] = {name: section_entry() for name in ("s1", "s2")}
@@ -68,7 +68,7 @@ def test_counts_places_images_and_sections_are_put_in_order():
     np.testing.assert_array_equal(adata.obsm["spatial"], raw.obsm["spatial"])
     image = adata.uns["spatial"]["s2"]["images"]["hires"]
     np.testing.assert_array_equal(image, raw.uns["spatial"]["s2"]["images"]["hires"])
-    assert adata.var["chromosome"].tolist() == ["1"] * 12
+    assert adata.var["place"].tolist() == list(range(12))
     keys = ("label_key", "group_key", "batch_key", "scale", "counts_in", "section_key")
     facts = adata.uns["synthome"]
     assert [facts[k] for k in keys] == ["domain", "", "", "counts", "X", "section"]
@@ -229,6 +229,7 @@ def test_repeated_genes_are_summed():
     dense = raw.X.toarray()
     assert adata.n_vars == 11
     np.testing.assert_array_equal(adata[:, "G2"].X.toarray()[:, 0], dense[:, 2] + dense[:, 4])
+    assert adata.var["place"].tolist() == [0, 1, 2, 3, *range(5, 12)]
     assert report["symbols"]["repeated_genes"] == 1
 
 
@@ -246,8 +247,12 @@ def test_a_simulated_slice_names_its_own_columns_and_keeps_its_truth():
 def test_the_truth_of_patches_is_true_and_false():
     with pytest.raises(InputError, match="discordant=domain needs a column of true and false"):
         validated(tissue(), discordant="domain")
-    adata, _ = validated(tissue().copy(), discordant="good")
-    assert adata.obs["good"].dtype == bool
+    raw = tissue()
+    raw.obs["planted"] = np.where(raw.obs["good"], "no", "yes")
+    adata, report = validated(raw, discordant="planted")
+    np.testing.assert_array_equal(adata.obs["planted"], ~raw.obs["good"])
+    assert adata.obs["planted"].dtype == bool
+    assert report["n_discordant"] == 3
 
 
 def test_a_validated_tissue_survives_the_disk(tmp_path):
