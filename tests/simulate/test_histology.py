@@ -68,7 +68,8 @@ def test_fibres_run_along_white_matter_and_across_the_third_layer(stains):
     assert along[2] > 1.15 * across[2]
 
 
-def test_stain_differs_from_section_to_section(image):
-    other, _ = render(slab(), 800, np.random.default_rng(1))
-    tissue = (slice(100, 700), slice(100, 700))
-    assert abs(other[tissue].mean() - image[tissue].mean()) > 0.5
+def test_stain_differs_from_section_to_section():
+    """By up to 15 % either way, beyond what is uneven within each section."""
+    drawn = [render(slab(), 160, np.random.default_rng(seed))[0] for seed in range(8)]
+    density = np.array([-np.log(np.maximum(image, 1) / GLASS).mean() for image in drawn])
+    assert 0.05 < np.log(density).std() < 0.15
