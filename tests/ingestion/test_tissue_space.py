@@ -100,6 +100,13 @@ def test_the_border_of_the_image_is_exact_to_a_pixel():
     refused(raw, "smaller|reach to 81 x 35")
 
 
+def test_an_image_has_to_hold_the_spots_of_its_own_section_alone():
+    raw = tissue()
+    raw.obsm["spatial"][20:] *= 3
+    raw.uns["spatial"]["s2"]["images"]["hires"] = np.zeros((180, 240, 3), dtype=np.uint8)
+    validated(raw)
+
+
 def test_images_of_other_sections_are_left_aside_and_those_of_none_refused():
     raw = tissue()
     raw.uns["spatial"]["s9"] = section_entry()

@@ -61,7 +61,7 @@ def image_features(
     if FEATURES not in adata.obsm:
         return None
     features = _numbers(adata.obsm[FEATURES], FEATURES, np.float32)
-    if features.ndim != AXES or len(features) != adata.n_obs or not features.shape[1]:
+    if features.ndim != AXES or not features.shape[1]:  # AnnData sees to the number of rows
         raise InputError(
             f"obsm['{FEATURES}'] must be (spots, features) with {adata.n_obs:,} rows, but its "
             f"shape is {features.shape}. Compute it for the spots of this file, or remove it."
