@@ -26,6 +26,15 @@ Single cells are read block by block, from files that need not fit in memory:
 ``pbmc``           blood cells that come with scanpy; ``recover`` their counts
 =================  ================================================================
 
+Tissues are AnnData in memory, with coordinates and, where there is one, the image:
+
+================  =================================================================
+``tissue``        all checks in order, and the report; ``tissue_config`` the choices
+``tissue_space``  coordinates, duplicate places, images held against the spots
+``tissue_file``   an h5ad file of scanpy or squidpy
+``visium``        folders of Space Ranger; ``visium_matrix`` for their counts
+================  =================================================================
+
 Nothing here imports Kedro. Names below are loaded on first use, so that reading a catalog stays
 quick.
 """
@@ -41,6 +50,9 @@ _HOMES = {
     "read_cohort_folder": "tables",
     "read_h5ad_cohort": "h5ad",
     "read_geo": "geo",
+    "read_tissue": "tissue_file",
+    "read_visium": "visium",
+    "TissueConfig": "tissue_config",
     "validate_cohort": "validate",
     "validate_external": "align",
     "align_external": "align",
@@ -49,6 +61,7 @@ _HOMES = {
     "read_gene_sets": "gene_sets",
     "with_signatures": "signatures",
     "validate_cells": "cells",
+    "validate_tissue": "tissue",
 }
 __all__ = list(_HOMES)
 
