@@ -276,3 +276,8 @@ def test_a_real_slice_comes_back_from_the_files_of_space_ranger(tmp_path):
     np.testing.assert_array_equal(adata.obsm["spatial"], expected.obsm["spatial"])
     image = adata.uns["spatial"]["151673"]["images"]["lowres"]
     np.testing.assert_array_equal(image, entry["images"]["lowres"])
+
+
+def test_a_folder_that_is_not_there_is_told_by_the_name_of_its_parameter(tmp_path):
+    with pytest.raises(InputError, match="Check visium_dir;"):
+        read_visium(tmp_path / "nowhere")

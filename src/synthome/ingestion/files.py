@@ -29,16 +29,19 @@ class Table(NamedTuple):
     told: list[str]
 
 
-def existing_folder(folder: str | Path) -> Path:
-    """``folder`` as an absolute path, or an error that says what is wrong with it."""
+def existing_folder(folder: str | Path, asked_by: str = "cohort_dir (or external_dir)") -> Path:
+    """``folder`` as an absolute path, or an error that says what is wrong with it.
+
+    ``asked_by`` names the parameter that the person gave.
+    """
     path = Path(folder).expanduser().absolute()
     if not path.exists():
         near = path.parent
         while not near.exists():
             near = near.parent
         raise InputError(
-            f"The folder {path} does not exist ({near} does). Check cohort_dir (or external_dir); "
-            "a relative path starts from the folder in which you type the command."
+            f"The folder {path} does not exist ({near} does). Check {asked_by}; a relative "
+            "path starts from the folder in which you type the command."
         )
     if not path.is_dir():
         raise InputError(f"{path} is a file; give the folder that holds it.")

@@ -74,7 +74,7 @@ def read_visium(folder: str | Path) -> AnnData:
     InputError
         If a file is missing or damaged, or if barcodes of the counts have no place.
     """
-    folder = existing_folder(folder)
+    folder = existing_folder(folder, "visium_dir")
     outs = _find_outs(folder)
     journal = Journal(folder.name)
     slices = [_read_outs(name, path, journal) for name, path in outs.items()]
