@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import sparse
+from simulate.law import deviations
 
 from synthome.simulate.cortex import DOWN, MODERATE, TYPES, UP, CortexConfig, simulate_cortex
 
@@ -56,14 +57,7 @@ def test_provenance_names_what_later_steps_ask_for(cortex):
 
 def test_mean_and_variance_of_a_gene_follow_the_law_given_the_depth_of_each_cell(plain):
     """Without effects, mu = l softmax(m), and var = mu + mu^2 / theta, cell by cell."""
-    truth = plain.uns["truth"]
-    rho = np.exp(truth["log_mean"]) / np.exp(truth["log_mean"]).sum()
-    mu = truth["library_size"][:, None] * rho
-    np.testing.assert_allclose(truth["mean_counts"], mu.mean(axis=0), rtol=1e-10)
-    np.testing.assert_allclose(
-        1 / truth["theta"], PLAIN.dispersion + PLAIN.extra_poisson / mu.mean(axis=0), rtol=1e-10
-    )
-    deviation = (plain.X.toarray() - mu) / np.sqrt(mu + mu**2 / truth["theta"])
+    deviation = deviations(plain, PLAIN)
     n = plain.n_obs
     assert np.abs(deviation.mean(axis=0)).max() < 5 / np.sqrt(n)
     assert abs((deviation**2).mean() - 1) < 0.02

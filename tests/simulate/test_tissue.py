@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import sparse
 from scipy.spatial import cKDTree
+from simulate.law import deviations
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
@@ -140,14 +141,7 @@ def test_smoothing_over_neighbours_finds_the_domains_that_single_spots_do_not():
 
 def test_mean_and_variance_of_a_gene_follow_the_law_given_the_depth_of_each_spot(plain):
     """Without effects, mu = l softmax(m), and var = mu + mu^2 / theta, spot by spot."""
-    truth = plain.uns["truth"]
-    rho = np.exp(truth["log_mean"]) / np.exp(truth["log_mean"]).sum()
-    mu = truth["library_size"][:, None] * rho
-    np.testing.assert_allclose(truth["mean_counts"], mu.mean(axis=0), rtol=1e-10)
-    np.testing.assert_allclose(
-        1 / truth["theta"], PLAIN.dispersion + PLAIN.extra_poisson / mu.mean(axis=0), rtol=1e-10
-    )
-    deviation = (plain.X.toarray() - mu) / np.sqrt(mu + mu**2 / truth["theta"])
+    deviation = deviations(plain, PLAIN)
     assert np.abs(deviation.mean(axis=0)).max() < 5 / np.sqrt(plain.n_obs)
     assert abs((deviation**2).mean() - 1) < 0.02
 

@@ -39,6 +39,7 @@ from pydantic import (
 from synthome.anndata_schema import COUNTS, UNS
 from synthome.config import Config
 from synthome.rng import generator
+from synthome.simulate.counts import draw_counts, expected_counts
 
 CONDITIONS = ("healthy", "disease")
 
@@ -170,7 +171,7 @@ def simulate_bulk_cohort(
     eta[:, in_module] += activity[:, genes.module[in_module]] * genes.loading[in_module]
     median = config.external_library_size if external else config.library_size
     library_size = median * np.exp(rng.normal(0, config.library_spread, len(obs)))
-    counts = _draw_counts(eta, library_size, genes.theta, rng)
+    counts = draw_counts(expected_counts(eta, library_size), genes.theta, rng)  # eqs. 3 and 4
 
     present = np.ones(config.n_vars, dtype=bool)
     if external:
@@ -299,16 +300,3 @@ def _draw_activity(
     severity /= severity[is_disease].mean()  # so that f is the mean effect in the cohort as drawn
     activity = rng.normal(size=(n_patients, config.n_modules))[patient]
     return severity, activity + severity[:, None] * genes.module_shift
-
-
-def _draw_counts(
-    eta: Float[np.ndarray, "n_obs n_vars"],
-    library_size: Float[np.ndarray, " n_obs"],
-    theta: Float[np.ndarray, " n_vars"],
-    rng: np.random.Generator,
-) -> Int[np.ndarray, "n_obs n_vars"]:
-    """Draw eqs. 3 and 4: a gamma for the biology of a sample, a Poisson for the counting."""
-    rho = np.exp(eta - eta.max(axis=1, keepdims=True))
-    rho /= rho.sum(axis=1, keepdims=True)
-    mu = library_size[:, None] * rho
-    return rng.poisson(mu * rng.gamma(theta, 1 / theta, mu.shape))

@@ -42,6 +42,7 @@ from synthome.anndata_schema import COUNTS, UNS
 from synthome.config import Config
 from synthome.generator import proportional
 from synthome.rng import generator
+from synthome.simulate.counts import draw_counts, expected_counts
 
 TYPES = (  # from the most common to the rarest, each with its family
     ("Exc L2-3", "Exc"),
@@ -167,10 +168,12 @@ def simulate_cortex(config: CortexConfig | None = None) -> AnnData:
         mean_counts += _expected(genes, cells, rows).sum(axis=0) / config.n_obs
     theta = 1 / (config.dispersion + config.extra_poisson / mean_counts)  # eq. 5
     rng = generator(config.seed, "cortex", "counts")
-    drawn = [
-        _draw_counts(_expected(genes, cells, rows), theta, rng) for rows in _blocks(config.n_obs)
-    ]
-    counts = sparse.vstack(drawn, format="csr")
+    drawn = (
+        draw_counts(_expected(genes, cells, rows), theta, rng) for rows in _blocks(config.n_obs)
+    )  # eq. 4
+    counts = sparse.vstack(
+        [sparse.csr_matrix(block, dtype=np.float32) for block in drawn], format="csr"
+    )
 
     obs = pd.DataFrame(
         {
@@ -277,19 +280,7 @@ def _expected(genes: _Genes, cells: _Cells, rows: slice) -> Float[np.ndarray, "n
     eta = genes.log_mean + genes.type_profile[cells.type[rows]]  # (n_rows, n_vars)
     eta += cells.activity[rows] @ genes.loading
     eta += genes.batch_effect[cells.batch[rows]] + genes.donor_effect[cells.donor[rows]]
-    rho = np.exp(eta - eta.max(axis=1, keepdims=True))
-    return rho * (cells.library_size[rows] / rho.sum(axis=1))[:, None]
-
-
-def _draw_counts(
-    mu: Float[np.ndarray, "n_rows n_vars"],
-    theta: Float[np.ndarray, " n_vars"],
-    rng: np.random.Generator,
-) -> sparse.csr_matrix:
-    """Draw eq. 4: a gamma for the biology of a cell, a Poisson for the counting."""
-    return sparse.csr_matrix(
-        rng.poisson(mu * rng.gamma(theta, 1 / theta, mu.shape)), dtype=np.float32
-    )
+    return expected_counts(eta, cells.library_size[rows])  # eq. 3
 
 
 def _name_sets(

@@ -53,6 +53,7 @@ from synthome.anndata_schema import COUNTS, UNS
 from synthome.config import Config
 from synthome.generator import proportional
 from synthome.rng import generator
+from synthome.simulate.counts import draw_counts, expected_counts
 from synthome.simulate.histology import Slide, render
 
 LAYERS = ("L1", "L2", "L3", "L4", "WM")  # from the surface inwards
@@ -196,9 +197,7 @@ def simulate_tissue(config: TissueSliceConfig | None = None) -> AnnData:
     mu = np.concatenate([_expected(genes, spots, q) for q, spots in enumerate(sections)])
     theta = 1 / (config.dispersion + config.extra_poisson / mu.mean(axis=0))  # eq. 5
     rng = generator(config.seed, "tissue", "counts")
-    counts = sparse.csr_matrix(  # eq. 4: a gamma for biology, a Poisson for the counting
-        rng.poisson(mu * rng.gamma(theta, 1 / theta, mu.shape)), dtype=np.float32
-    )
+    counts = sparse.csr_matrix(draw_counts(mu, theta, rng), dtype=np.float32)  # eq. 4
 
     obs = pd.concat([_sheet(spots, name) for spots, name in zip(sections, names, strict=True)])
     var_names = np.array([f"GENE{j + 1:04d}" for j in range(config.n_vars)])
@@ -382,5 +381,4 @@ def _expected(genes: _Genes, spots: _Spots, section: int) -> Float[np.ndarray, "
     """Eqs. 2 and 3 for one section."""
     eta = genes.log_mean + genes.layer_profile[spots.molecular]  # (n_obs, n_vars)
     eta += spots.activity @ genes.loading + genes.section_effect[section]
-    rho = np.exp(eta - eta.max(axis=1, keepdims=True))
-    return rho * (spots.library_size / rho.sum(axis=1))[:, None]
+    return expected_counts(eta, spots.library_size)  # eq. 3

@@ -1,0 +1,21 @@
+"""How counts are drawn, the same in every simulator: expected counts, then a negative binomial."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def expected_counts(
+    eta: Float[np.ndarray, "n_obs n_vars"], library_size: Float[np.ndarray, " n_obs"]
+) -> Float[np.ndarray, "n_obs n_vars"]:
+    """mu_ij = l_i softmax_j(eta_ij), of log compositions ``eta`` up to a constant in each row."""
+    rho = np.exp(eta - eta.max(axis=1, keepdims=True))
+    return rho * (library_size / rho.sum(axis=1))[:, None]
+
+
+def draw_counts(
+    mu: Float[np.ndarray, "n_obs n_vars"],
+    theta: Float[np.ndarray, " n_vars"],
+    rng: np.random.Generator,
+) -> Int[np.ndarray, "n_obs n_vars"]:
+    """NegativeBinomial(mu, theta), var = mu + mu^2 / theta: a gamma for biology, then a Poisson."""
+    return rng.poisson(mu * rng.gamma(theta, 1 / theta, mu.shape))
