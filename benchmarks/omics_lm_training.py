@@ -104,13 +104,10 @@ def _compare(device: str, length: int, n_rows: int) -> Comparison:
 
 
 def _peak(device: str, precision: str) -> float:
-    """The best of ten: others on the machine can halve a single one, which doubles a share."""
+    """Measured anew: others on the machine can halve it, which doubles a share."""
     torch.set_num_threads(1)
-    best = 0.0
-    for _ in range(10):
-        matrix_peak.cache_clear()
-        best = max(best, matrix_peak(torch.device(device), precision, 1))
-    return best
+    matrix_peak.cache_clear()
+    return matrix_peak(torch.device(device), precision, 1)
 
 
 def _rate_of_epochs(device: str, compiled: bool) -> float:

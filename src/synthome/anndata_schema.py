@@ -7,6 +7,8 @@
 ``obs["split"]``           ``train`` or ``test``; ``obs["fold_r"]`` the test fold of repeat ``r``
 ``obs["library_size"]``    sum of the raw values of a sample over all genes of its source
 ``obs["source_row"]``      row of a cell in its source, of which most genes stay on disk
+``obs["section"]``         section of a spot of a tissue; its image is found by this name
+``obsm["spatial"]``        x and y of a spot, in pixels of the full-resolution image
 ``obs["synthetic"]``       True for a row that no patient gave
 ``uns["synthome"]``        provenance: label_key, group_key, batch_key, scale, source, sha256, seed
 ``uns["signatures"]``      genes by name of phenotype signature, where a user gave some

@@ -3,13 +3,12 @@
 A source of cells leaves the counts where they are: see ``ingestion.cell_source.CellSource``.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.io.core import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
-from synthome.datasets.cohorts import ReadOnly, type_of
+from synthome.datasets.cohorts import Drawn, OneFile, ReadOnly
 from synthome.datasets.previews import cohort_preview, table_preview
 from synthome.errors import InputError
 
@@ -32,18 +31,8 @@ class CellsDataset(ReadOnly, AbstractDataset[Any, CellSource]):
         return cohort_preview(source.n_obs, genes, holds, source.obs.iloc[:, :nrows], row="cell")
 
 
-class CellsFileDataset(CellsDataset):
-    """Cells in an ``.h5ad`` file or a zarr store (a folder).
-
-    Parameters
-    ----------
-    file
-        Relative to the folder in which the command is typed.
-    """
-
-    def __init__(self, file: str | None = None, metadata: dict[str, Any] | None = None) -> None:
-        self._file = file
-        self.metadata = metadata
+class CellsFileDataset(OneFile, CellsDataset):
+    """Cells in an ``.h5ad`` file or a zarr store (a folder)."""
 
     def load(self) -> CellSource:
         """Open it; see ``ingestion.cell_source.CellSource.open``."""
@@ -57,25 +46,9 @@ class CellsFileDataset(CellsDataset):
 
         return CellSource.open(self._file)
 
-    def _exists(self) -> bool:
-        return bool(self._file and Path(self._file).expanduser().exists())
 
-    def _describe(self) -> dict[str, Any]:
-        return {"file": self._file}
-
-
-class SimulatedCortexDataset(CellsDataset):
-    """Cells drawn by the simulator, the same at each load.
-
-    Parameters
-    ----------
-    config
-        What ``simulate.cortex.CortexConfig`` takes: ``n_obs``, ``seed``, ...
-    """
-
-    def __init__(self, metadata: dict[str, Any] | None = None, **config: Any) -> None:
-        self._config = config
-        self.metadata = metadata
+class SimulatedCortexDataset(Drawn, CellsDataset):
+    """Cells drawn by ``simulate.cortex``, whose ``CortexConfig`` the entry fills."""
 
     def load(self) -> CellSource:
         """Draw them."""
@@ -83,13 +56,6 @@ class SimulatedCortexDataset(CellsDataset):
         from synthome.simulate.cortex import CortexConfig, simulate_cortex
 
         return CellSource.of(simulate_cortex(CortexConfig(**self._config)))
-
-    def _describe(self) -> dict[str, Any]:
-        return dict(self._config)
-
-    def _init_config(self) -> dict[str, Any]:
-        """The catalog entry that makes this dataset."""
-        return {"type": type_of(self), **self._describe()}
 
 
 class PBMCDataset(CellsDataset):

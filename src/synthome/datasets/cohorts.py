@@ -26,6 +26,47 @@ class ReadOnly:
         return True
 
 
+class OneFile(ReadOnly):
+    """A source that is one file.
+
+    Parameters
+    ----------
+    file
+        Relative to the folder in which the command is typed.
+    """
+
+    def __init__(self, file: str | None = None, metadata: dict[str, Any] | None = None) -> None:
+        self._file = file
+        self.metadata = metadata
+
+    def _exists(self) -> bool:
+        return bool(self._file and Path(self._file).expanduser().exists())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"file": self._file}
+
+
+class Drawn(ReadOnly):
+    """A source that a simulator draws, the same at each load.
+
+    Parameters
+    ----------
+    config
+        What the configuration of the simulator takes: ``n_obs``, ``seed``, ...
+    """
+
+    def __init__(self, metadata: dict[str, Any] | None = None, **config: Any) -> None:
+        self._config = config
+        self.metadata = metadata
+
+    def _describe(self) -> dict[str, Any]:
+        return dict(self._config)
+
+    def _init_config(self) -> dict[str, Any]:
+        """The catalog entry that makes this dataset."""
+        return {"type": type_of(self), **self._describe()}
+
+
 class CohortDataset(ReadOnly, AbstractDataset[Any, AnnData]):
     """A source of a raw cohort."""
 
@@ -192,7 +233,7 @@ class GEODataset(CohortDataset):
         return {"type": type_of(self), **self._describe(), **self._options}
 
 
-class SimulatedCohortDataset(CohortDataset):
+class SimulatedCohortDataset(Drawn, CohortDataset):
     """A bulk cohort drawn by the simulator, the same at each load.
 
     Parameters
@@ -209,9 +250,8 @@ class SimulatedCohortDataset(CohortDataset):
         metadata: dict[str, Any] | None = None,
         **config: Any,
     ) -> None:
+        super().__init__(metadata, **config)
         self._cohort = cohort
-        self._config = config
-        self.metadata = metadata
 
     def load(self) -> AnnData:
         """Draw it."""
@@ -222,12 +262,8 @@ class SimulatedCohortDataset(CohortDataset):
     def _describe(self) -> dict[str, Any]:
         return {"cohort": self._cohort, **self._config}
 
-    def _init_config(self) -> dict[str, Any]:
-        """The catalog entry that makes this dataset."""
-        return {"type": type_of(self), **self._describe()}
 
-
-def type_of(dataset: AbstractDataset[Any, Any]) -> str:
+def type_of(dataset: Any) -> str:
     """What a catalog entry says as ``type``."""
     return f"{type(dataset).__module__}.{type(dataset).__name__}"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.io.core import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
-from synthome.datasets.cohorts import ReadOnly, type_of
+from synthome.datasets.cohorts import Drawn, OneFile, ReadOnly
 from synthome.datasets.previews import cohort_preview
 from synthome.errors import InputError
 
@@ -34,18 +34,8 @@ class TissueDataset(ReadOnly, AbstractDataset[Any, AnnData]):
         return cohort_preview(adata.n_obs, adata.n_vars, holds, adata.obs.iloc[:, :nrows], "spot")
 
 
-class TissueFileDataset(TissueDataset):
-    """A tissue in an ``.h5ad`` file.
-
-    Parameters
-    ----------
-    file
-        Relative to the folder in which the command is typed.
-    """
-
-    def __init__(self, file: str | None = None, metadata: dict[str, Any] | None = None) -> None:
-        self._file = file
-        self.metadata = metadata
+class TissueFileDataset(OneFile, TissueDataset):
+    """A tissue in an ``.h5ad`` file."""
 
     def load(self) -> AnnData:
         """Read it; see ``ingestion.tissue_file.read_tissue``."""
@@ -58,12 +48,6 @@ class TissueFileDataset(TissueDataset):
         from synthome.ingestion.tissue_file import read_tissue
 
         return read_tissue(self._file)
-
-    def _exists(self) -> bool:
-        return bool(self._file and Path(self._file).expanduser().is_file())
-
-    def _describe(self) -> dict[str, Any]:
-        return {"file": self._file}
 
 
 class VisiumDataset(TissueDataset):
@@ -99,28 +83,11 @@ class VisiumDataset(TissueDataset):
         return {"folder": self._folder}
 
 
-class SimulatedTissueDataset(TissueDataset):
-    """A layered slice drawn by the simulator, the same at each load.
-
-    Parameters
-    ----------
-    config
-        What ``simulate.tissue.TissueSliceConfig`` takes: ``n_obs``, ``n_sections``, ``seed``, ...
-    """
-
-    def __init__(self, metadata: dict[str, Any] | None = None, **config: Any) -> None:
-        self._config = config
-        self.metadata = metadata
+class SimulatedTissueDataset(Drawn, TissueDataset):
+    """A slice drawn by ``simulate.tissue``, whose ``TissueSliceConfig`` the entry fills."""
 
     def load(self) -> AnnData:
         """Draw it."""
         from synthome.simulate.tissue import TissueSliceConfig, simulate_tissue
 
         return simulate_tissue(TissueSliceConfig(**self._config))
-
-    def _describe(self) -> dict[str, Any]:
-        return dict(self._config)
-
-    def _init_config(self) -> dict[str, Any]:
-        """The catalog entry that makes this dataset."""
-        return {"type": type_of(self), **self._describe()}

@@ -21,6 +21,7 @@ Single cells are read block by block, from files that need not fit in memory:
 ``cell_source``    h5ad, zarr or an AnnData in memory as one source of cells
 ``count_values``   which matrix holds raw counts, and what the others look like
 ``cells``          all checks in order, and the report; ``cell_sheet`` for ``obs``
+``counted``        what cells share with the spots of a tissue: counts, genes, report
 ``gene_sets``      lists of genes, and where they are among the genes of the cells
 ``prepare_cells``  the whole way to the counts that models are trained on
 ``pbmc``           blood cells that come with scanpy; ``recover`` their counts

@@ -19,20 +19,27 @@ UNKNOWN = "unknown"  # batch or donor of a cell that has none
 PLURAL = {"batch": "batches", "donor": "donors"}
 
 
-def asked_for(
-    obs: pd.DataFrame, label: str, where: str | None, journal: Journal
+def where_true(
+    obs: pd.DataFrame, where: str | None, journal: Journal
 ) -> Bool[np.ndarray, " n_obs"]:
-    """Cells that ``where`` keeps and that have a type."""
-    kept = np.ones(len(obs), dtype=bool)
-    if where:
-        kept = truth_values(obs[where], where)
-        if not kept.any():
-            raise InputError(
-                f"where={where} is true in none of the {count(len(obs), 'cell')}. Leave where out, "
-                "or name another column."
-            )
-        told = f"{count(int(kept.sum()), 'cell')} kept, those with {where!r} true"
-        journal.step("where", told, n_obs=int(kept.sum()))
+    """Rows in which the column ``where`` is true; all without such a column."""
+    if not where:
+        return np.ones(len(obs), dtype=bool)
+    kept = truth_values(obs[where], where)
+    if not kept.any():
+        raise InputError(
+            f"where={where} is true in none of the {count(len(obs), journal.row)}. Leave where "
+            "out, or name another column."
+        )
+    told = f"{count(int(kept.sum()), journal.row)} kept, those with {where!r} true"
+    journal.step("where", told, n_obs=int(kept.sum()))
+    return kept
+
+
+def with_type(
+    obs: pd.DataFrame, label: str, kept: Bool[np.ndarray, " n_obs"], journal: Journal
+) -> Bool[np.ndarray, " n_obs"]:
+    """Those of the cells kept so far that have a type."""
     typed = as_text(obs[label]).notna().to_numpy()
     n_without = int((kept & ~typed).sum())
     if n_without == kept.sum():
@@ -52,23 +59,23 @@ def filled(
     min_counts: int,
     journal: Journal,
 ) -> Bool[np.ndarray, " n_obs"]:
-    """Which of the cells kept so far have counts, and enough of them."""
+    """Which of the rows kept so far have counts, and enough of them."""
     n_asked = int(kept.sum())
     some_counts, enough = kept & (counts > 0), kept & (counts >= min_counts)
     n_empty, n_poor = n_asked - int(some_counts.sum()), int((some_counts & ~enough).sum())
     if n_empty + n_poor == n_asked:
         most = f"; the richest has {counts[kept].max():,.0f}" if n_poor else ""
         raise InputError(
-            f"None of the {count(n_asked, 'cell')} has {count(min_counts, 'count')} or more"
+            f"None of the {count(n_asked, journal.row)} has {count(min_counts, 'count')} or more"
             f"{most}. Look at where the counts are (obs and genes may come from another file), "
             "or lower min_counts."
         )
     if n_empty:
-        told = f"{count(n_empty, 'cell')} without any count left out"
-        journal.step("empty cells", told, n_obs=n_asked - n_empty)
+        told = f"{count(n_empty, journal.row)} without any count left out"
+        journal.step(f"empty {journal.row}s", told, n_obs=n_asked - n_empty)
     if n_poor:
-        told = f"{count(n_poor, 'cell')} with fewer than {min_counts:,} counts left out"
-        journal.step("poor cells", told, n_obs=n_asked - n_empty - n_poor)
+        told = f"{count(n_poor, journal.row)} with fewer than {min_counts:,} counts left out"
+        journal.step(f"poor {journal.row}s", told, n_obs=n_asked - n_empty - n_poor)
     return enough
 
 
@@ -77,30 +84,30 @@ def give_names(obs: pd.DataFrame, journal: Journal) -> None:
     n_repeated = int(obs.index.duplicated().sum())
     if n_repeated:
         obs.index = make_index_unique(pd.Index(obs.index.astype(str)))
-        told = f"{count(n_repeated, 'cell')} with the name of another got a number behind it"
-        journal.step("cell names", told)
+        told = f"{count(n_repeated, journal.row)} with the name of another got a number behind it"
+        journal.step(f"{journal.row} names", told)
     obs.index.name = None
 
 
 def library_sizes(
     obs: pd.DataFrame, counts: Float[np.ndarray, " n_obs"], column: str | None, journal: Journal
 ) -> Float[np.ndarray, " n_obs"]:
-    """Total counts of each cell: the column of the person, or the sum over the genes."""
+    """Total counts of each row: the column of the person, or the sum over the genes."""
     if column is None:
         return counts
     size = pd.to_numeric(obs[column], errors="coerce").to_numpy(dtype=np.float64)
     wrong = ~(np.isfinite(size) & (size > 0))
     if wrong.any():
         raise InputError(
-            f"library_size={column} must be a number above 0 in each cell, but it is not in "
-            f"{int(wrong.sum()):,} of {count(len(obs), 'cell')}. Name another column, or leave "
-            "library_size out to sum over the genes."
+            f"library_size={column} must be a number above 0 in each {journal.row}, but it is not "
+            f"in {int(wrong.sum()):,} of {count(len(obs), journal.row)}. Name another column, or "
+            "leave library_size out to sum over the genes."
         )
     share = float(np.median(counts / size))
     below = int((size < counts).sum())
     told = f"library sizes are those of {column!r}: the genes hold {share:.1%} of them (median)"
     if below:
-        told += f"; in {count(below, 'cell')} they are smaller than the sum over the genes"
+        told += f"; in {count(below, journal.row)} they are smaller than the sum over the genes"
     journal.step("library size", told, warning=bool(below))
     return size
 

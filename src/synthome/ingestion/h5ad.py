@@ -1,6 +1,7 @@
 """A cohort that is an AnnData file already."""
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
@@ -34,21 +35,23 @@ def read_h5ad_cohort(path: str | Path) -> AnnData:
         If the file is missing, cut short, or not an AnnData file.
     """
     path = Path(path).expanduser().absolute()
-    adata = open_h5ad(path)
+    return as_source(open_h5ad(path), path, "sample", ("label_key", "group_key", "scale"))
+
+
+def as_source(adata: AnnData, path: Path, row: str, facts: Iterable[str]) -> AnnData:
+    """The file's AnnData under names that differ, with where it came from.
+
+    ``row`` says what one row is; ``facts`` of ``uns["synthome"]`` are what the file may say itself.
+    """
     names = adata.var_names.astype(str).to_numpy(dtype=object)
     adata.var[SOURCE_NAME] = pd.Series(names, index=adata.var_names, dtype=object)
     adata.var_names = unique_names(names)
     adata.obs_names = adata.obs_names.astype(str)
-    journal = Journal(path.stem)
-    journal.start(
-        "read",
-        f"{path.name} has {count(adata.n_obs, 'sample')} and {count(adata.n_vars, 'gene')}",
-        adata.n_obs,
-        adata.n_vars,
-    )
-    own = {
-        k: str(v) for k, v in provenance(adata).items() if k in ("label_key", "group_key", "scale")
-    }
+    journal = Journal(path.stem, row=row)
+    sizes = f"{count(adata.n_obs, row)} and {count(adata.n_vars, 'gene')}"
+    journal.start("read", f"{path.name} has {sizes}", adata.n_obs, adata.n_vars)
+    given = provenance(adata)
+    own = {key: str(given[key]) for key in facts if key in given}
     return with_source(adata, path.stem, {path.name: sha256_of(path)}, journal, **own)
 
 

@@ -22,10 +22,13 @@ class Journal:
         Which cohort, as the log lines shall call it.
     n_obs, n_vars
         Samples and genes before the first step.
+    row
+        What one row is: a sample, a cell, a spot.
     """
 
-    def __init__(self, name: str, n_obs: int = 0, n_vars: int = 0) -> None:
+    def __init__(self, name: str, n_obs: int = 0, n_vars: int = 0, row: str = "sample") -> None:
         self.name = name
+        self.row = row
         self.n_obs = n_obs
         self.n_vars = n_vars
         self.entries: list[Entry] = []

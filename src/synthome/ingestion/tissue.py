@@ -15,20 +15,20 @@ from scipy import sparse
 
 from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, UNS, provenance
 from synthome.errors import InputError
-from synthome.ingestion.cell_sheet import asked_for, filled, give_names, library_sizes
+from synthome.ingestion.cell_sheet import filled, give_names, library_sizes, where_true
 from synthome.ingestion.cell_source import CellSource
-from synthome.ingestion.count_values import find_counts
-from synthome.ingestion.genes import tell_repeated, tidy_names
-from synthome.ingestion.journal import Journal, count, some
-from synthome.ingestion.samples import (
-    FALSE,
-    TRUE,
-    follow_renaming,
-    rename_columns,
-    require_column,
+from synthome.ingestion.counted import (
+    Report,
+    at_counts,
+    columns_of,
+    genes_of,
+    read_all,
+    report_of,
+    require_columns,
 )
+from synthome.ingestion.journal import Journal, count, some
+from synthome.ingestion.samples import FALSE, TRUE, follow_renaming
 from synthome.ingestion.sheet import as_text, storable
-from synthome.ingestion.tables import SOURCE_NAME
 from synthome.ingestion.tissue_config import TissueConfig
 from synthome.ingestion.tissue_space import (
     FEATURES,
@@ -41,9 +41,7 @@ from synthome.ingestion.tissue_space import (
 
 SECTION, TISSUE = "section", "tissue"  # the latter: label and section where there are none
 UNLABELLED = frozenset({"unlabelled", "unlabeled", "undetermined", "unassigned", "unannotated"})
-SHEET = "obs"  # what messages call the table of spots
-
-Report = dict[str, Any]
+COLUMNS = {"labels": "label_key", "section": "section_key", "discordant": "discordant_key"}
 
 
 def validate_tissue(raw: AnnData, config: TissueConfig) -> tuple[AnnData, Report]:
@@ -72,7 +70,7 @@ def validate_tissue(raw: AnnData, config: TissueConfig) -> tuple[AnnData, Report
     """
     name = str(provenance(raw).get("source", TISSUE))
     try:
-        return _validate(raw, config, Journal(name, raw.n_obs, raw.n_vars))
+        return _validate(raw, config, Journal(name, raw.n_obs, raw.n_vars, row="spot"))
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
 
@@ -81,29 +79,17 @@ def _validate(raw: AnnData, config: TissueConfig, journal: Journal) -> tuple[Ann
     """The checks in order; see ``validate_tissue``."""
     given = provenance(raw)
     journal.resume(given)
-    source = CellSource.of(raw)
-    place, passed = find_counts({k: p.matrix for k, p in source.places.items()}, config.layer)
-    source = source.at(place)
-    sizes = f"{count(source.n_obs, 'spot')} and {count(source.n_vars, 'gene')}"
-    journal.start("read", f"{sizes}; counts are those of {place}", source.n_obs, source.n_vars)
-    for other, words in passed.items():
-        journal.step("counts", f"{other} is left aside: it holds {words}")
-
+    source = at_counts(CellSource.of(raw), config.layer, journal)
     obs, config = _columns(raw, given, config, journal)
-    everywhere = obs.assign(**{TISSUE: TISSUE})  # a spot stays without a label, a cell does not
-    kept = asked_for(everywhere, TISSUE, config.where, journal)
+    kept = where_true(obs, config.where, journal)
     xy, features = coordinates(raw, kept), image_features(raw, kept)
     sections = _sections(obs, config.section, kept, raw.uns.get(SPATIAL, {}), journal)
 
-    names, symbols = tidy_names(_names(source), journal)
-    symbols |= tell_repeated(names, "sum", "counts", journal)
-    codes, unique = pd.factorize(names)
-    first = np.unique(codes, return_index=True)[1]
-    counts = source.merged(codes, pd.Index(unique)).rows(0, source.n_obs)
-
-    _refuse_no_counts(counts, kept, place)
-    totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    rows = np.flatnonzero(filled(totals, kept, config.min_counts, journal))
+    totals = read_all(source, kept, journal.row)
+    rows = np.flatnonzero(filled(totals.counts, kept, config.min_counts, journal))
+    n_filled = len(rows)
+    genes = genes_of(source, journal)
+    counts = source.merged(genes.codes, genes.var.index).rows(0, source.n_obs)
     rows = rows[_once(counts[rows], xy[rows], sections[rows], journal)]
     counts, xy, sections = counts[rows], xy[rows], sections[rows]
 
@@ -112,17 +98,16 @@ def _validate(raw: AnnData, config: TissueConfig, journal: Journal) -> tuple[Ann
     obs[SECTION] = sections
     _tell_sections(sections, journal)
     _name_spots(obs, journal)
-    refuse_same_place(xy, sections, obs.index)
-    obs[LIBRARY_SIZE] = library_sizes(obs, totals[rows], config.library_size, journal)
+    refuse_same_place(xy, sections)
+    obs[LIBRARY_SIZE] = library_sizes(obs, totals.counts[rows], config.library_size, journal)
     if config.discordant is not None:
         obs[config.discordant] = _truth(obs[config.discordant], config.discordant)
     images = section_images(raw.uns.get(SPATIAL, {}), sections, xy, journal)
 
-    var = source.var.iloc[first].drop(columns=SOURCE_NAME, errors="ignore")
     tissue = AnnData(
         counts,
         obs=obs,
-        var=storable(var).set_axis(pd.Index(unique.astype(str)), axis=0),
+        var=genes.var,
         layers={COUNTS: counts},
         obsm={SPATIAL: xy},
         uns={k: v for k, v in raw.uns.items() if k not in (UNS, SPATIAL)},
@@ -137,39 +122,33 @@ def _validate(raw: AnnData, config: TissueConfig, journal: Journal) -> tuple[Ann
         "group_key": "",
         "batch_key": "",
         "scale": "counts",
-        "counts_in": place,
+        "counts_in": source.found_in,
         "section_key": SECTION,
         "discordant_key": config.discordant or "",
     }
     sizes = f"{count(tissue.n_obs, 'spot')} and {count(tissue.n_vars, 'gene')}"
     journal.step("done", f"{sizes}; {_in_words(_sizes(obs[label]))}")
-    return tissue, _report(tissue, given, config, journal) | {"symbols": symbols}
+    report = report_of(tissue, given, config, totals, n_filled, journal)
+    return tissue, report | _spatial_report(tissue, config) | {"symbols": genes.symbols}
 
 
 def _columns(
     raw: AnnData, given: Mapping[str, Any], config: TissueConfig, journal: Journal
 ) -> tuple[pd.DataFrame, TissueConfig]:
     """The sheet with storable names, and the choices of columns with what the source says."""
-    obs, renamed = rename_columns(raw.obs, journal)
-    known = {"labels": "label_key", "section": "section_key", "discordant": "discordant_key"}
-    stated = {role: str(given.get(key, "")) or None for role, key in known.items()}
-    config = config.model_copy(
-        update={role: getattr(config, role) or name for role, name in stated.items()}
-    )
-    roles = (*known, "where", "library_size")
-    config = follow_renaming(config, renamed, *roles)
+    obs, config = columns_of(raw.obs, given, config, COLUMNS, journal)
     if config.section is None and SECTION in obs:
         journal.step("sections", f"column {SECTION!r} is taken as the section of each spot")
         config = config.model_copy(update={"section": SECTION})
-    for role in roles:
-        if getattr(config, role) is not None:
-            require_column(obs, getattr(config, role), role, SHEET)
+    require_columns(obs, config, COLUMNS)
     taken = [SECTION] * (config.section != SECTION) + [TISSUE] * (config.labels is None)
     moved = {name: _free(name, obs) for name in taken if name in obs}
     if moved:
         pairs = [f"{old!r} is now {new!r}" for old, new in moved.items()]
         journal.step("columns", f"renamed, since synthome writes such a column: {some(pairs)}")
-    return obs.rename(columns=moved), follow_renaming(config, moved, *roles)
+    return obs.rename(columns=moved), follow_renaming(
+        config, moved, *COLUMNS, "where", "library_size"
+    )
 
 
 def _free(name: str, obs: pd.DataFrame) -> str:
@@ -287,76 +266,23 @@ def _truth(column: pd.Series, name: str) -> Bool[np.ndarray, " n_obs"]:
     return text.isin(TRUE).to_numpy(dtype=bool)
 
 
-def _refuse_no_counts(
-    counts: sparse.csr_matrix, kept: Bool[np.ndarray, " n_obs"], place: str
-) -> None:
-    """Stop at a value that the first look of ``find_counts`` did not see."""
-    values = counts.data
-    wrong = ~((values >= 0) & (np.rint(values) == values) & np.isfinite(values))
-    wrong &= np.repeat(kept, np.diff(counts.indptr))
-    if wrong.any():
-        at = int(wrong.argmax())
-        row = int(np.searchsorted(counts.indptr, at, side="right"))
-        raise InputError(
-            f"Counts must be whole numbers >= 0, but {count(int(wrong.sum()), 'value')} of {place} "
-            f"are not; the first is {values[at]:g} in spot number {row:,}. Store the untouched "
-            "counts in layers['counts'] of the file, or name another layer with "
-            "--params=layer=NAME."
-        )
-
-
-def _report(
-    tissue: AnnData, given: Mapping[str, Any], config: TissueConfig, journal: Journal
-) -> Report:
-    """Plain numbers and words, in the form that ``validate_cells`` gives, and what is spatial."""
-    facts, obs, counts = tissue.uns[UNS], tissue.obs, tissue.layers[COUNTS]
-    label, place = facts["label_key"], facts["counts_in"]
-    images = {name: s["images"] for name, s in tissue.uns.get(SPATIAL, {}).items()}
+def _spatial_report(tissue: AnnData, config: TissueConfig) -> Report:
+    """What the report of a tissue says beyond that of cells."""
+    obs = tissue.obs
+    label = tissue.uns[UNS]["label_key"]
     return {
-        "source": str(given.get("source", "")),
-        "sha256": str(given.get("sha256", "")),
-        "files": dict(given.get("files", {})),
-        "label": label,
         "labelled": config.labels is not None,
-        "group": "",
-        "batch": "",
         "section": config.section or "",
-        "where": config.where or "",
-        "library_size": config.library_size or "",
         "discordant": config.discordant or "",
-        "n_obs": tissue.n_obs,
-        "n_vars": tissue.n_vars,
-        "n_groups": 0,
-        "classes": _sizes(obs[label]),
         "n_unlabelled": int((obs[label] == "").sum()),
         "sections": _sizes(obs[SECTION]),
         "images": {
-            name: {resolution: list(image.shape) for resolution, image in section.items()}
-            for name, section in images.items()
+            name: {resolution: list(image.shape) for resolution, image in section["images"].items()}
+            for name, section in tissue.uns.get(SPATIAL, {}).items()
         },
         "n_image_features": tissue.obsm[FEATURES].shape[1] if FEATURES in tissue.obsm else 0,
         "n_discordant": int(obs[config.discordant].sum()) if config.discordant else 0,
-        "scale": {
-            "scale": "counts",
-            "decided_by": "you" if config.layer else "measured",
-            "why": f"every value of {place} is a whole number >= 0",
-            "counts_in": place,
-            "evidence": {
-                "share_of_zeros": 1 - counts.nnz / (tissue.n_obs * tissue.n_vars),
-                "median_library_size": float(np.median(obs[LIBRARY_SIZE])),
-                "largest": float(counts.data.max()),
-                "genes_seen": int(np.count_nonzero(counts.getnnz(axis=0))),
-            },
-        },
-        "steps": journal.entries,
-        "warnings": [entry["why"] for entry in journal.entries if entry["warning"]],
     }
-
-
-def _names(source: CellSource) -> np.ndarray:
-    """Gene names as the file has them, before repeated ones were told apart."""
-    names = source.var.get(SOURCE_NAME, pd.Series(source.var.index))
-    return names.astype(str).to_numpy(dtype=object)
 
 
 def _sizes(values: pd.Series) -> dict[str, int]:

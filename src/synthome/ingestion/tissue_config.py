@@ -17,8 +17,9 @@ class TissueConfig(Config):
         do); without that there are no domains to compare with.
     section
         Column with the section of each spot. Spots of different sections are never neighbours, and
-        the image of a section is found by its name. Without it, the column that the source names,
-        else a column ``section``, else all spots are of one section.
+        the image of a section is found by its name. These names are shown in logs and reports,
+        so that they must not say who the patient is. Without it, the column that the source
+        names, else a column ``section``, else all spots are of one section.
     library_size
         Column with the total counts of a spot over the whole transcriptome, where the file holds
         a part of it; without it the sum over the genes of the file.

@@ -4,16 +4,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import h5py
-import pandas as pd
 from anndata import AnnData
 
-from synthome.anndata_schema import provenance
 from synthome.errors import InputError
 from synthome.ingestion.cell_source import KEPT_FACTS
-from synthome.ingestion.files import sha256_of
-from synthome.ingestion.h5ad import open_h5ad
-from synthome.ingestion.journal import Journal, count
-from synthome.ingestion.tables import SOURCE_NAME, unique_names, with_source
+from synthome.ingestion.h5ad import as_source, open_h5ad
+from synthome.ingestion.journal import count
 
 SPATIAL_FACTS = ("section_key", "discordant_key")  # what a file of a tissue may say of itself too
 
@@ -43,16 +39,7 @@ def read_tissue(path: str | Path) -> AnnData:
     except InputError:
         _refuse_other_rows(path)
         raise
-    names = adata.var_names.astype(str).to_numpy(dtype=object)
-    adata.var[SOURCE_NAME] = pd.Series(names, index=adata.var_names, dtype=object)
-    adata.var_names = unique_names(names)
-    adata.obs_names = adata.obs_names.astype(str)
-    journal = Journal(path.stem)
-    sizes = f"{count(adata.n_obs, 'spot')} and {count(adata.n_vars, 'gene')}"
-    journal.start("read", f"{path.name} has {sizes}", adata.n_obs, adata.n_vars)
-    facts = provenance(adata)
-    own = {key: str(facts[key]) for key in (*KEPT_FACTS, *SPATIAL_FACTS) if key in facts}
-    return with_source(adata, path.stem, {path.name: sha256_of(path)}, journal, **own)
+    return as_source(adata, path, "spot", (*KEPT_FACTS, *SPATIAL_FACTS))
 
 
 def _refuse_other_rows(path: Path) -> None:

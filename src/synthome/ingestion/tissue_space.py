@@ -71,21 +71,17 @@ def image_features(
     return features
 
 
-def refuse_same_place(
-    xy: Float[np.ndarray, "n_obs 2"], sections: np.ndarray, names: pd.Index
-) -> None:
+def refuse_same_place(xy: Float[np.ndarray, "n_obs 2"], sections: np.ndarray) -> None:
     """Stop when spots of one section are in the same place."""
     place = pd.DataFrame({"section": sections, "x": xy[:, 0], "y": xy[:, 1]})
     shared = place.duplicated(keep=False).to_numpy()
     if not shared.any():
         return
-    first = np.flatnonzero(shared)[0]
-    pair = np.flatnonzero((place == place.iloc[first]).all(axis=1).to_numpy())[:2]
+    x, y = xy[np.flatnonzero(shared)[0]]
     raise InputError(
         f"{count(int(shared.sum()), 'spot')} are in the same place as another spot of their "
-        f"section; the first two are {names[pair[0]]!r} and {names[pair[1]]!r}, at x = "
-        f"{xy[first, 0]:g}, y = {xy[first, 1]:g}. If they are of different sections, name the "
-        "column that tells with --params=section=COLUMN; else keep one spot of each place."
+        f"section; the first are at x = {x:g}, y = {y:g}. If they are of different sections, name "
+        "the column that tells with --params=section=COLUMN; else keep one spot of each place."
     )
 
 
