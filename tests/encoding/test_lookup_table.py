@@ -200,6 +200,16 @@ def test_a_constant_gene_comes_back_as_itself(dtype):
     np.testing.assert_array_equal(flat.decode(flat.encode(x[:, [1]])), x[:, [1]])
 
 
+@pytest.mark.parametrize("spread", [2.2e-309, 5e-308, 1e-300, 1e-290])
+@pytest.mark.parametrize("standardise", [True, False])
+def test_a_spread_too_small_to_divide_by_is_none(spread, standardise):
+    x = np.array([[spread, 1.0], [0.0, 2.0]])
+    for part in (x, x[:, [0]]):
+        table = LookupTable.fit(part, LookupTableConfig(standardise=standardise))
+        found = table.decode(table.encode(part))
+        np.testing.assert_allclose(found, part, rtol=0.02, atol=1e-10)
+
+
 @given(x=matrices, separator=st.sampled_from(" #\n|é"), precision=st.integers(1, 9))
 @settings(deadline=None, max_examples=30)
 def test_a_table_is_read_back_exactly(x, separator, precision):

@@ -43,7 +43,7 @@ from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveFloat, Positive
 
 from synthome.config import Config
 from synthome.errors import InputError
-from synthome.preprocessing.scaling import Standardiser
+from synthome.preprocessing.scaling import Standardiser, smallest_spread
 
 FORMAT = "synthome.LookupTable/1"
 FIRST_CODE_POINT = 33
@@ -489,7 +489,9 @@ def _moments(
     # The largest |z| of a gene is that of its smallest or its largest value.
     ends = np.stack([x.min(axis=0), x.max(axis=0)]).astype(np.float64)
     largest = float(np.abs((ends - shift) / scale).max())
-    return shift, scale, MARGIN * largest or 1.0  # 1 if there is nothing but constant genes
+    if largest < smallest_spread(ends.dtype):
+        return shift, scale, 1.0  # there is nothing but constant genes
+    return shift, scale, MARGIN * largest
 
 
 def _check_finite(x: Float[np.ndarray, "n_obs n_vars"]) -> None:

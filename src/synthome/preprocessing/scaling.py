@@ -64,9 +64,15 @@ class MinMaxScaler(_Affine):
         return cls(shift=low, scale=_usable(high - low, low == high))
 
 
+def smallest_spread(dtype: np.dtype) -> float:
+    """The smallest spread to divide by: below, a quotient soon overflows (1e-292, or 1e-31)."""
+    numbers = np.finfo(dtype)
+    return float(numbers.tiny / numbers.eps)
+
+
 def _usable(
     scale: Float[np.ndarray, " n_vars"], constant: np.ndarray
 ) -> Float[np.ndarray, " n_vars"]:
     """One in place of a spread too small to divide by."""
-    too_small = constant | (scale < np.finfo(scale.dtype).tiny)
+    too_small = constant | (scale < smallest_spread(scale.dtype))
     return np.where(too_small, scale.dtype.type(1), scale)
