@@ -114,8 +114,9 @@ def test_on_a_grid_full_of_ties_rows_place_and_unit_do_not_matter(
 ):
     """On grids many spots are equally near, and rounding must not choose among them."""
     xy = np.indices((side, side)).reshape(2, -1).T if square else hexagons(side)
-    moved = pitch * xy + shift * np.array([1.0, -0.3])
-    order = np.random.default_rng(seed).permutation(len(xy))
+    rng = np.random.default_rng(seed)
+    moved = pitch * (xy + rng.uniform(-1e-11, 1e-11, xy.shape)) + shift * np.array([1.0, -0.3])
+    order = rng.permutation(len(xy))
     for config in (SpatialGraphConfig(k=k), *CONFIGS[1:]):
         expected = dense(tissue(xy), config)
         np.testing.assert_array_equal(dense(tissue(moved), config), expected)
