@@ -96,15 +96,15 @@ def test_coherence_is_1_within_one_domain_and_0_on_average_for_shuffled_ones(
 
 
 def test_what_is_expected_by_chance_is_the_mean_of_shuffles_within_sections():
-    """Of x, x, y, y a third of the pairs are alike, and of z, z, w too; of all seven, a seventh."""
+    """Of x, x, y, y a third of the pairs are alike, of z, z, z all, of all seven 5 of 21."""
     graph = Graph.of(sparse.block_diag([path(4).matrix(), path(3).matrix()]))
     section = np.array(["A"] * 4 + ["B"] * 3)
-    domains = np.array(["x", "x", "y", "y", "z", "z", "w"])
-    chance = (6 * 1 / 3 + 4 * 1 / 3) / 10
-    same = (4 + 2) / 10
+    domains = np.array(["x", "x", "y", "y", "z", "z", "z"])
+    chance = (6 * 1 / 3 + 4 * 1) / 10
+    same = (4 + 4) / 10
     expected = (same - chance) / (1 - chance)
     assert spatial_coherence(domains, graph, section) == pytest.approx(expected)
-    whole = (2 + 2 + 2) / (7 * 6)
+    whole = 5 / 21
     assert spatial_coherence(domains, graph) == pytest.approx((same - whole) / (1 - whole))
 
 
