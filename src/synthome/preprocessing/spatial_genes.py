@@ -1,20 +1,19 @@
 """Genes that vary in space: Moran's I of each, its p-value in closed form, and the top ones.
 
-For the log expression x_i of a gene at spot i, the spots N(i) that i reads and |N(i)| > 0 of n_s
-spots in section s, with m_s the mean of the section:
+For the log expression x_i of a gene at spot i of section s(i), where the mean is m_s, and the spots
+N(i) that i reads:
 
     w_ij = 1 / |N(i)| for j in N(i), else 0                      rows sum to 1               (1)
     z_i  = x_i - m_s(i)                                          within sections             (2)
     A_s  = sum_ij w_ij z_i z_j,    D_s = sum_i z_i^2             over spots of section s     (3)
     I    = (n / S0) sum_s A_s / sum_s D_s                        n spots, S0 = sum_ij w_ij   (4)
 
-When the values of a section are shuffled over its spots, D_s stays, and a power of A_s is a sum
-over so many pairs of spots, each sum of products of z: the mean of a product depends only on which
-of its spots coincide. Of one pair, E z_1 z_2; of two, they may be the same, share a spot or none;
-of three there are eight patterns, c, each with exponents e of z and a sum C_c of products of
-weights. With s = (w + w') / 2,
+When the values of a section are shuffled over its spots, D_s stays, and A_s^k is a sum over k pairs
+of spots, of which some may coincide or share a spot: one pattern for k = 1, three for k = 2 and
+eight for k = 3. Pattern c has a sum C_c of products of s_ij = (w_ij + w_ji) / 2, and its spots the
+exponents e of z:
 
-    E A_s^k = 2^k sum_c C_c [z_1^e1 z_2^e2 ...]_c,    k = 1, 2, 3                            (5)
+    E A_s^k = 2^k sum_c C_c [z_1^e1 z_2^e2 ...]_c                                            (5)
 
 where [ ] is the mean over different spots of the section, a polynomial in the sums of powers of z.
 For k = 1, 2 these are the moments of Cliff and Ord. Sections are shuffled independently, so that
@@ -237,7 +236,7 @@ def _sums(values: sparse.csr_matrix, graph: Graph, section: np.ndarray | None) -
     both = member @ sparse.diags_array(reads + read) @ values
     a = _products(values, weights, member) - mean * both.toarray() + mean**2 * s0[:, None]
     z = {p: np.where(varies, part, 0.0) for p, part in z.items()}
-    return _Sums(member, n, s0, np.where(varies, a, 0.0), z)
+    return _Sums(member, n, s0, a, z)
 
 
 def _products(
