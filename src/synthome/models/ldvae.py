@@ -49,13 +49,14 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, batch_key, scale
+from synthome.anndata_schema import COUNTS, batch_key, scale
 from synthome.anndata_schema import labels as labels_of
 from synthome.config import Config
 from synthome.csr import CSRRows
 from synthome.distributions import softmax_nb, softmax_nb_rows, softmax_poisson
 from synthome.errors import InputError, NotApplicable
-from synthome.generator import as_synthetic, class_labels
+from synthome.generator import class_labels
+from synthome.models.depths import Depths, draw_counts
 from synthome.models.latent_mixture import LatentMixture
 from synthome.models.null_nb import NullNB
 from synthome.models.persistence import (
@@ -66,7 +67,6 @@ from synthome.models.persistence import (
     training_facts,
     with_training_facts,
 )
-from synthome.preprocessing.library_size import LibrarySizes
 from synthome.preprocessing.splits import set_aside
 from synthome.rng import generator, seeded, stream
 from synthome.training.config import TrainingConfig, onto
@@ -78,7 +78,6 @@ BATCH_NORM: dict[str, float] = {"momentum": 0.01, "eps": 0.001}  # as there
 EXCESS_ZEROS = 0.015  # share from which on counts are taken for reads, with zeros of their own
 START_ROWS = 5_000  # that the start is measured on
 ROWS_AT_A_TIME = 2_048
-PARTS_PER = 1e6  # shares of a library are kept in whole millionths
 
 TRAINING = TrainingConfig(
     learning_rate=2e-3,
@@ -360,14 +359,7 @@ class LDVAEGenerator:
         self.mixture = LatentMixture.fit(
             loc, variance, self.train_labels, self.config.max_components, self.seed
         )
-        of_model = rows[1].double().numpy()
-        total = of_model
-        if LIBRARY_SIZE in train.obs:
-            total = train.obs[LIBRARY_SIZE].to_numpy(np.float64)
-        self.depths = LibrarySizes.fit(np.maximum(total, 1.0), self.train_labels)
-        shares = np.maximum(PARTS_PER * of_model / np.maximum(total, 1.0), 1.0)
-        self.shares = LibrarySizes.fit(shares, self.train_labels)
-        self.target_sum = _target_sum(train, total)
+        self.depths = Depths.fit(train, rows[1].double().numpy(), self.train_labels)
         classes = self.mixture.classes
         table = np.zeros((len(classes), max(1, len(self.batches))))
         np.add.at(table, (np.searchsorted(classes, self.train_labels), rows[2].numpy()), 1.0)
@@ -391,14 +383,9 @@ class LDVAEGenerator:
         of_class = np.searchsorted(self.mixture.classes, wanted)
         edges = self.batch_share.cumsum(axis=1)[of_class]
         batch = (rng.random((n_obs, 1)) > edges[:, :-1]).sum(axis=1)
-        total = np.maximum(self.depths.draw(wanted, rng), 1.0)
-        share = np.minimum(self.shares.draw(wanted, rng) / PARTS_PER, 1.0)
-        counts = self._draw_counts(z, np.maximum(total * share, 1.0), batch, rng)
-        total = np.maximum(total, np.asarray(counts.sum(axis=1)).ravel())
-        rates = sparse.csr_matrix(sparse.diags_array(self.target_sum / total) @ counts)
-        result = as_synthetic(rates.log1p().toarray(), wanted, self.like)
-        result.layers[COUNTS] = counts
-        result.obs[LIBRARY_SIZE] = total
+        total, of_model = self.depths.draw(wanted, rng)
+        counts = self._draw_counts(z, of_model, batch, rng)
+        result = self.depths.wrap(counts, total, wanted, self.like)
         if len(self.batches) > 1:
             result.obs[batch_key(self.like)] = np.array(self.batches)[batch]
         return result
@@ -412,14 +399,12 @@ class LDVAEGenerator:
             part = slice(a, a + ROWS_AT_A_TIME)
             codes = torch.from_numpy(batch[part])
             mu = self._mu(z[part], library_size[part], codes)
+            theta = None
             if self.likelihood != "poisson":
                 theta = self.network.dispersion(codes).exp().double().numpy()
-                mu = mu * rng.gamma(np.broadcast_to(theta, mu.shape)) / theta
-            drawn = rng.poisson(mu).astype(np.float32)
-            pi_logits = self.network.inflation(_tensor(z[part]), codes)
-            if pi_logits is not None:
-                drawn[rng.random(drawn.shape) < pi_logits.sigmoid().numpy()] = 0.0
-            blocks.append(sparse.csr_matrix(drawn))
+            logits = self.network.inflation(_tensor(z[part]), codes)
+            pi = None if logits is None else logits.sigmoid().numpy()
+            blocks.append(draw_counts(mu, theta, pi, rng))
         return sparse.vstack(blocks, format="csr")
 
     @torch.no_grad()
@@ -515,19 +500,13 @@ class LDVAEGenerator:
             network=self.network,
             mixture=self.mixture.state(),
             null={"log_share": self.null.log_share, "log_theta": self.null.log_theta},
-            depth={
-                "loc": self.depths.loc,
-                "scale": self.depths.scale,
-                "share_loc": self.shares.loc,
-                "share_scale": self.shares.scale,
-                "batch": self.batch_share,
-            },
+            depth={**self.depths.state(), "batch": self.batch_share},
         )
         return arrays, training_facts(self) | {
             "classes": list(self.mixture.classes),
             "batches": list(self.batches),
             "likelihood": self.likelihood,
-            "target_sum": self.target_sum,
+            "target_sum": self.depths.target_sum,
         }
 
     @classmethod
@@ -536,7 +515,7 @@ class LDVAEGenerator:
         config = LDVAEConfig.model_validate(facts["config"])
         result = with_training_facts(cls(config, facts["seed"]), facts)
         result.batches = tuple(facts["batches"])
-        result.likelihood, result.target_sum = facts["likelihood"], facts["target_sum"]
+        result.likelihood = facts["likelihood"]
         result.network = LDVAE(
             result.like.n_vars, max(1, len(result.batches)), config, result.likelihood
         )
@@ -545,8 +524,7 @@ class LDVAEGenerator:
         result.mixture = LatentMixture.from_state(classes, tensors_of(arrays, "mixture"))
         result.null = NullNB(**tensors_of(arrays, "null"))
         depth = tensors_of(arrays, "depth")
-        result.depths = LibrarySizes(classes, depth["loc"], depth["scale"])
-        result.shares = LibrarySizes(classes, depth["share_loc"], depth["share_scale"])
+        result.depths = Depths.from_state(classes, depth, facts["target_sum"])
         result.batch_share = depth["batch"]
         return result
 
@@ -555,16 +533,6 @@ def _batches(train: AnnData) -> tuple[str, ...]:
     """Names of the batches, in order; none when the cells have no batch column."""
     key = batch_key(train)
     return () if key is None else tuple(np.unique(train.obs[key].astype(str)))
-
-
-def _target_sum(train: AnnData, total: Float[np.ndarray, " n_obs"]) -> float:
-    """Sum t of the log expression log(1 + t c / l) in ``X``, read off its stored values."""
-    counts = sparse.coo_matrix(train.layers[COUNTS][:100])
-    some = slice(0, 1000)
-    x = sparse.csr_matrix(train.X[:100])
-    rows, columns = counts.row[some], counts.col[some]
-    values = np.asarray(x[rows, columns], dtype=np.float64).ravel()
-    return float(np.median(np.expm1(values) * total[rows] / counts.data[some]))
 
 
 def _principal_axes(
