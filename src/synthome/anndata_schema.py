@@ -8,7 +8,10 @@
 ``obs["library_size"]``    sum of the raw values of a sample over all genes of its source
 ``obs["source_row"]``      row of a cell in its source, of which most genes stay on disk
 ``obs["section"]``         section of a spot of a tissue; its image is found by this name
+``obs["block"]``           compact block of spots, the unit of the folds of a tissue
 ``obsm["spatial"]``        x and y of a spot, in pixels of the full-resolution image
+``obsm["image_features"]`` what the image shows around a spot, one column per feature
+``obsp["spatial_connectivities"]``  the spots that each spot reads: ones, without itself
 ``obs["synthetic"]``       True for a row that no patient gave
 ``uns["synthome"]``        provenance: label_key, group_key, batch_key, scale, source, sha256, seed
 ``uns["signatures"]``      genes by name of phenotype signature, where a user gave some
@@ -33,7 +36,14 @@ LIBRARY_SIZE = "library_size"
 SYNTHETIC = "synthetic"
 SOURCE_ROW = "source_row"
 FOLD_PREFIX = "fold_"
-RESERVED_OBS = re.compile(rf"^({SPLIT}|{LIBRARY_SIZE}|{SYNTHETIC}|{SOURCE_ROW}|{FOLD_PREFIX}\d+)$")
+BLOCK = "block"
+SECTION = "section"
+SPATIAL = "spatial"
+IMAGE_FEATURES = "image_features"
+NEIGHBOURS = "spatial_connectivities"
+RESERVED_OBS = re.compile(
+    rf"^({SPLIT}|{LIBRARY_SIZE}|{SYNTHETIC}|{SOURCE_ROW}|{BLOCK}|{FOLD_PREFIX}\d+)$"
+)
 
 Scale = Literal["counts", "linear", "log"]
 

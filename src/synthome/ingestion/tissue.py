@@ -13,7 +13,15 @@ from anndata import AnnData
 from jaxtyping import Bool, Float
 from scipy import sparse
 
-from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, UNS, provenance
+from synthome.anndata_schema import (
+    COUNTS,
+    IMAGE_FEATURES,
+    LIBRARY_SIZE,
+    SECTION,
+    SPATIAL,
+    UNS,
+    provenance,
+)
 from synthome.errors import InputError
 from synthome.ingestion.cell_sheet import filled, give_names, library_sizes, where_true
 from synthome.ingestion.cell_source import CellSource
@@ -31,15 +39,13 @@ from synthome.ingestion.samples import FALSE, TRUE, follow_renaming
 from synthome.ingestion.sheet import as_text, storable
 from synthome.ingestion.tissue_config import TissueConfig
 from synthome.ingestion.tissue_space import (
-    FEATURES,
-    SPATIAL,
     coordinates,
     image_features,
     refuse_same_place,
     section_images,
 )
 
-SECTION, TISSUE = "section", "tissue"  # the latter: label and section where there are none
+TISSUE = "tissue"  # label and section where there are none
 UNLABELLED = frozenset({"unlabelled", "unlabeled", "undetermined", "unassigned", "unannotated"})
 COLUMNS = {"labels": "label_key", "section": "section_key", "discordant": "discordant_key"}
 
@@ -113,8 +119,10 @@ def _validate(raw: AnnData, config: TissueConfig, journal: Journal) -> tuple[Ann
         uns={k: v for k, v in raw.uns.items() if k not in (UNS, SPATIAL)},
     )
     if features is not None:
-        tissue.obsm[FEATURES] = features[rows]
-        journal.step("image features", f"{count(features.shape[1], 'feature')} of {FEATURES!r}")
+        tissue.obsm[IMAGE_FEATURES] = features[rows]
+        journal.step(
+            "image features", f"{count(features.shape[1], 'feature')} of {IMAGE_FEATURES!r}"
+        )
     if images:
         tissue.uns[SPATIAL] = images
     tissue.uns[UNS] = {k: v for k, v in given.items() if k not in ("files", "reading")} | {
@@ -280,7 +288,9 @@ def _spatial_report(tissue: AnnData, config: TissueConfig) -> Report:
             name: {resolution: list(image.shape) for resolution, image in section["images"].items()}
             for name, section in tissue.uns.get(SPATIAL, {}).items()
         },
-        "n_image_features": tissue.obsm[FEATURES].shape[1] if FEATURES in tissue.obsm else 0,
+        "n_image_features": tissue.obsm[IMAGE_FEATURES].shape[1]
+        if IMAGE_FEATURES in tissue.obsm
+        else 0,
         "n_discordant": int(obs[config.discordant].sum()) if config.discordant else 0,
     }
 

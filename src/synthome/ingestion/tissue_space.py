@@ -18,10 +18,10 @@ from anndata import AnnData
 from jaxtyping import Bool, Float, UInt8
 from scipy import sparse
 
+from synthome.anndata_schema import IMAGE_FEATURES, SPATIAL
 from synthome.errors import InputError
 from synthome.ingestion.journal import Journal, count, some
 
-SPATIAL, FEATURES = "spatial", "image_features"
 BEYOND = 1.0  # pixels that a spot may lie outside of its image: rounding
 AXES = 2
 COLOURS = 3
@@ -58,16 +58,16 @@ def image_features(
     adata: AnnData, kept: Bool[np.ndarray, " n_obs"]
 ) -> Float[np.ndarray, "n_obs n_features"] | None:
     """The features of the image around each spot that the file brings, as float32; or None."""
-    if FEATURES not in adata.obsm:
+    if IMAGE_FEATURES not in adata.obsm:
         return None
-    features = _numbers(adata.obsm[FEATURES], FEATURES, np.float32)
+    features = _numbers(adata.obsm[IMAGE_FEATURES], IMAGE_FEATURES, np.float32)
     if features.ndim != AXES or not features.shape[1]:  # AnnData sees to the number of rows
         raise InputError(
-            f"obsm['{FEATURES}'] must be (spots, features) with {adata.n_obs:,} rows, but its "
-            f"shape is {features.shape}. Compute it for the spots of this file, or remove it."
+            f"obsm['{IMAGE_FEATURES}'] must be (spots, features) with {adata.n_obs:,} rows, but "
+            f"its shape is {features.shape}. Compute it for the spots of this file, or remove it."
         )
     cure = "Compute them again, or remove them from the file."
-    _refuse_not_finite(features, kept, FEATURES, cure)
+    _refuse_not_finite(features, kept, IMAGE_FEATURES, cure)
     return features
 
 

@@ -14,16 +14,15 @@ from anndata import AnnData
 from jaxtyping import Bool, Float, Int
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from synthome.anndata_schema import FOLD_PREFIX, SPLIT, fold_columns
+from synthome.anndata_schema import BLOCK, FOLD_PREFIX, SPATIAL, SPLIT, fold_columns
 from synthome.config import Config
 from synthome.errors import InputError
 from synthome.generator import proportional
 from synthome.graph import Graph
-from synthome.preprocessing.spatial_graph import SPATIAL, sections
+from synthome.preprocessing.spatial_graph import sections
 from synthome.preprocessing.splits import NEVER_TESTED
 from synthome.rng import generator
 
-BLOCK = "block"
 HILBERT_BITS = 16  # a section is seen as 2^16 x 2^16 cells
 
 

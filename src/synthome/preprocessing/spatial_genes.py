@@ -41,9 +41,9 @@ from jaxtyping import Bool, Float
 from scipy import sparse
 from scipy.stats import false_discovery_control, pearson3
 
-from synthome.anndata_schema import COUNTS, LIBRARY_SIZE
+from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, SECTION
 from synthome.graph import Graph
-from synthome.preprocessing.spatial_graph import SECTION, subgraph
+from synthome.preprocessing.spatial_graph import subgraph
 
 Law = Literal["shuffled", "normal"]
 ROWS = 5_000  # of W x that are in memory at a time

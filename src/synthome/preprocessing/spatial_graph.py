@@ -18,11 +18,11 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 from scipy import sparse
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
+from synthome.anndata_schema import SECTION, SPATIAL
 from synthome.config import Config
 from synthome.errors import InputError
 from synthome.graph import Graph
 
-SPATIAL, SECTION = "spatial", "section"
 PLACE_DECIMALS, DISTANCE_DECIMALS = 8, 6  # to which places and distances are told apart
 SPARE = 8  # neighbours looked up beyond k, among which ties are resolved
 

@@ -335,7 +335,8 @@ def _of_counts(
     if not genes.equals(adata.var_names):
         counts = counts[:, adata.var_names.get_indexer(genes)]
     var, uns = adata.var.loc[genes].copy(), dict(adata.uns)
-    return AnnData(obs=adata.obs.copy(), var=var, uns=uns, obsm=dict(adata.obsm)), counts
+    parts = {"obsm": dict(adata.obsm), "obsp": dict(adata.obsp)}
+    return AnnData(obs=adata.obs.copy(), var=var, uns=uns, **parts), counts
 
 
 def _library_size(adata: AnnData, counts: Values) -> Float[np.ndarray, " n_obs"]:
