@@ -22,9 +22,10 @@ from synthome.progress import Progress, progress
 from synthome.rng import seeded
 from synthome.training.config import TrainingConfig
 from synthome.training.device import autocast, cpu_threads, memory_kept, pick_device
+from synthome.training.tissue_rows import TissueRows
 
 Epoch = dict[str, float]
-Rows = Tensor | CSRRows  # whose first axis is n_obs
+Rows = Tensor | CSRRows | TissueRows  # whose first axis is n_obs
 
 
 class Trainable(Protocol):
@@ -256,9 +257,15 @@ class _Run:
                 yield self.rows
             return
         n_rows = n_obs if n_steps is None else n_steps * self.config.batch_size
-        passes = [torch.randperm(n_obs, device=self.device) for _ in range(-(-n_rows // n_obs))]
+        passes = [self._order(n_obs) for _ in range(-(-n_rows // n_obs))]
         for index in minibatches(torch.cat(passes)[:n_rows], self.config.batch_size):
             yield [rows[index] for rows in self.rows]
+
+    def _order(self, n_obs: int) -> Tensor:
+        """Rows of one pass; those of a tissue say themselves which belong together."""
+        if isinstance(self.rows[0], TissueRows):
+            return self.rows[0].order()
+        return torch.randperm(n_obs, device=self.device)
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
@@ -352,7 +359,7 @@ def _no_loss(*minibatch: Tensor, kl_weight: float) -> dict[str, Tensor]:  # noqa
 
 
 def _values(rows: Rows) -> Tensor:
-    return rows.values if isinstance(rows, CSRRows) else rows
+    return rows if isinstance(rows, Tensor) else rows.values
 
 
 def minibatches(order: Tensor, batch_size: int) -> list[Tensor]:

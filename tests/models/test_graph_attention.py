@@ -1,0 +1,149 @@
+"""Graph attention against PyTorch Geometric, a dense reference and itself on parts."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from synthome.graph import Graph
+from synthome.models import graph_kernels
+from synthome.models.graph_attention import GraphAttention
+
+SHAPES = [(6, 4), (4, 6)]  # projected before the sum, and after
+
+
+def drawn_graph(n=30, seed=0, density=0.15):
+    rng = np.random.default_rng(seed)
+    return Graph.of(sparse.random_array((n, n), density=density, rng=rng)).with_self()
+
+
+def layer(n_in, n_out, kind="gat", seed=0):
+    torch.manual_seed(seed)
+    made = GraphAttention(n_in, n_out, n_heads=3, kind=kind).double()
+    torch.nn.init.normal_(made.bias)
+    return made
+
+
+def dense_reference(made, x, graph):
+    """Eqs. 1 to 4, word by word, on an n x n mask."""
+    mask = torch.tensor(graph.matrix().toarray() != 0)
+    w = made.weight.view(made.n_heads, made.n_out, made.n_in)
+    out = 0.0
+    for h in range(made.n_heads):
+        wx = x @ w[h].T
+        if made.kind == "gat":
+            e = (wx @ made.of_source[h])[None, :] + (wx @ made.of_target[h])[:, None]
+            e = torch.nn.functional.leaky_relu(e, 0.2)
+        else:
+            vx = x @ made.of_target.view_as(w)[h].T
+            e = torch.nn.functional.leaky_relu(wx[None, :] + vx[:, None], 0.2) @ made.of_source[h]
+        alpha = torch.where(mask, e, -torch.inf).softmax(dim=1)
+        out = out + alpha @ wx / made.n_heads
+    return out + made.bias
+
+
+def gradients(y, *inputs):
+    weight = torch.linspace(-1.0, 1.0, y.numel(), dtype=y.dtype).view_as(y)
+    return torch.autograd.grad((y * weight).sum(), inputs)
+
+
+@pytest.mark.parametrize("kind", ["gat", "gatv2"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_attention_and_its_gradients_are_those_of_the_equations(kind, shape):
+    graph, made = drawn_graph(), layer(*shape, kind)
+    x = torch.randn(30, shape[0], dtype=torch.float64, requires_grad=True)
+    inputs = (x, *made.parameters())
+    y, expected = made(x, graph), dense_reference(made, x, graph)
+    torch.testing.assert_close(y, expected, rtol=1e-10, atol=1e-12)
+    for own, other in zip(gradients(y, *inputs), gradients(expected, *inputs), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["gat", "gatv2"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_attention_agrees_with_pytorch_geometric(kind, shape, dtype, close):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nn = pytest.importorskip("torch_geometric.nn", reason="torch-geometric is a test extra")
+    graph, made = drawn_graph(), layer(*shape, kind).to(dtype)
+    options = {"heads": 3, "concat": False, "add_self_loops": False}
+    theirs = (nn.GATConv if kind == "gat" else nn.GATv2Conv)(*shape, **options).to(dtype)
+    with torch.no_grad():
+        if kind == "gat":
+            theirs.lin.weight.copy_(made.weight)
+            theirs.att_src.copy_(made.of_source[None])
+            theirs.att_dst.copy_(made.of_target[None])
+        else:
+            theirs.lin_l.weight.copy_(made.weight)
+            theirs.lin_r.weight.copy_(made.of_target)
+            theirs.lin_l.bias.zero_()
+            theirs.lin_r.bias.zero_()
+            theirs.att.copy_(made.of_source[None])
+        theirs.bias.copy_(made.bias)
+    x = torch.randn(30, shape[0], dtype=dtype, requires_grad=True)
+    y, expected = made(x, graph), theirs(x, torch.stack([graph.indices, graph.targets]))
+    torch.testing.assert_close(y, expected, rtol=close, atol=close)
+    (own,), (other,) = gradients(y, x), gradients(expected, x)
+    torch.testing.assert_close(own, other, rtol=close, atol=close)
+
+
+def test_a_part_with_its_rim_gives_the_rows_of_the_whole():
+    graph, made = drawn_graph(), layer(6, 4)
+    x = torch.randn(30, 6, dtype=torch.float64)
+    index = torch.tensor([11, 2, 23, 5])
+    part, nodes = graph.part(index)
+    torch.testing.assert_close(made(x[nodes], part), made(x, graph)[index], rtol=0, atol=1e-14)
+
+
+def test_a_target_without_sources_gets_the_bias():
+    graph, made = Graph.of(sparse.csr_array(([1.0], ([0], [1])), shape=(3, 3))), layer(6, 4)
+    y = made(torch.randn(3, 6, dtype=torch.float64), graph)
+    torch.testing.assert_close(y[1:], made.bias.expand(2, -1))
+    assert not torch.allclose(y[0], made.bias)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_threads_do_not_change_a_bit(shape):
+    graph = drawn_graph(2_000, density=0.002)
+    n_values = 3 if shape[0] > shape[1] else 1
+    values = torch.randn(2_000, n_values, 5)
+    source = torch.linspace(-1, 1, 6_000).view(-1, 3)
+    found = []
+    before = torch.get_num_threads()
+    try:
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)
+            read, alpha = graph_kernels.attend(values, source, source, graph, 0.2)
+            ones = torch.ones_like(read)
+            of = graph_kernels.gradients(values, source, source, alpha, ones, graph, 0.2)
+            found.append((read, alpha, *of))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["gat", "gatv2"])
+def test_it_begins_as_the_mean_over_sources(kind):
+    graph, made = drawn_graph(), layer(6, 4, kind)
+    weight, bias = torch.randn(4, 6, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+    made.begin(weight, bias)
+    x = torch.randn(30, 6, dtype=torch.float64)
+    mean = torch.tensor(graph.matrix().toarray())
+    mean /= mean.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(made(x, graph), mean @ x @ weight.T + bias)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_gpu_gives_what_the_cpu_gives(shape):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    graph, made = drawn_graph(), layer(*shape)
+    x = torch.randn(30, shape[0], dtype=torch.float64)
+    expected = made(x, graph)
+    device = torch.device("cuda")
+    found = made.to(device)(x.to(device), graph.to(device))
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-9, atol=1e-11)
