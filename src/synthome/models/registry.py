@@ -18,6 +18,7 @@ _GENERATORS = {  # name -> class, and its config where it has options
     "rare_vae": "synthome.models.rare_vae:RareVAEGenerator:RareVAEConfig",
     "published_vae": "synthome.models.published_vae:PublishedVAEGenerator:PublishedVAEConfig",
     "ldvae": "synthome.models.ldvae:LDVAEGenerator:LDVAEConfig",
+    "spatial_gvae": "synthome.models.spatial_gvae:SpatialGVAEGenerator:SpatialGVAEConfig",
     "omics_lm": "synthome.models.omics_lm:OmicsLMGenerator:OmicsLMConfig",
     "gan": "synthome.models.gan:GANGenerator:GANConfig",
     "wgan_gp": "synthome.models.wgan_gp:WGANGPGenerator:WGANGPConfig",
