@@ -107,7 +107,9 @@ def test_nuclei_are_counted_for_each_area_of_a_spot():
     result = patch_statistics(image, places, 40.0, SCALES)
     np.testing.assert_allclose(column(result, "nuclei_count_x2"), [4, 0], atol=0.01)
     share = purple[:, :100].mean()
-    assert column(result, "nuclei_share_x2")[0] == pytest.approx(share, rel=0.5)
+    left, right = column(result, "nuclei_share_x2")
+    assert share < left < 2 * share  # smoothing widens them
+    assert right == 0
 
 
 def test_a_mask_of_black_counts_as_the_edge_of_the_image(image):
