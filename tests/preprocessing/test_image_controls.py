@@ -107,6 +107,9 @@ def test_the_seed_decides_and_neither_other_names_nor_other_sections_do(grids):
         alone = controls(features[own], xy[own], section[own], [name], seed=3)[name]
         np.testing.assert_array_equal(whole[own], alone)
         assert (controls(*grids, names=[name], seed=4)[name] != whole).any()
+    twins = np.r_[features[own], features[own]], np.r_[xy[own], xy[own]], np.repeat(["a", "b"], 108)
+    shuffled = controls(*twins, names=["shuffled"])["shuffled"]
+    assert (shuffled[:108] != shuffled[108:]).any()
 
 
 def test_a_section_of_one_spot_has_all_controls():

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from scipy.stats import entropy
-from skimage.color import rgb2hed
+from skimage.color import rgb2gray, rgb2hed
+from skimage.feature import local_binary_pattern
 
 from synthome.errors import InputError
-from synthome.preprocessing.patch_statistics import patch_statistics, statistic_names
+from synthome.preprocessing.patch_statistics import BANDS, patch_statistics, statistic_names
 
 SCALES = (1.0, 2.0)
 TEXTURE = ("gradient", "coherence", "pattern", "grain", "nuclei", "entropy")
@@ -91,6 +93,9 @@ def test_stripes_have_one_direction_and_noise_has_none(image):
     place = np.array([[60.0, 45.0]])
     assert column(patch_statistics(stripes, place, 9.0, SCALES), "coherence_x2")[0] > 0.99
     assert column(patch_statistics(image, place, 9.0, SCALES), "coherence_x2")[0] < 0.3
+    y, x = np.mgrid[:90, :120]
+    slanted = (127 + 100 * np.sin((x + y) / 2)).astype(np.uint8)[..., None].repeat(3, axis=2)
+    assert column(patch_statistics(slanted, place, 9.0, SCALES), "coherence_x2")[0] > 0.99
     flat = np.full((90, 120, 3), 200, dtype=np.uint8)
     features, _ = patch_statistics(flat, place, 9.0, SCALES)
     assert np.isfinite(features).all()
@@ -146,3 +151,33 @@ def test_spots_far_away_do_not_change_colours_but_the_crop_is_exact(image):
     names = statistic_names(SCALES)
     same = [k for k, name in enumerate(names) if not name.startswith("nuclei")]  # Otsu: of all
     np.testing.assert_allclose(small[0][:, same], wide[0][:2, same], atol=1e-5)
+
+
+def test_patterns_are_shares_of_the_pixels_of_the_window(image, places, result):
+    grey = np.rint(255 * rgb2gray(image)).astype(np.uint8)
+    patterns = local_binary_pattern(grey, 8, 1, "uniform")
+    for k in range(10):
+        expected = [(inside(patterns, place, 18) == k).mean() for place in places]
+        np.testing.assert_allclose(column(result, f"pattern_{k}_x2"), expected, atol=1e-6)
+
+
+def test_a_ramp_has_its_slope_as_gradient():
+    ramp = np.repeat(np.tile(2 * np.arange(100, dtype=np.uint8), (80, 1))[..., None], 3, axis=2)
+    result = patch_statistics(ramp, np.array([[50.0, 40.0]]), 9.0, SCALES)
+    assert column(result, "gradient_mean_x2")[0] == pytest.approx(2 / 255, rel=1e-5)
+    assert column(result, "gradient_sd_x2")[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_grain_is_where_its_size_is():
+    """Coarser noise moves from fine bands to coarse ones; contrast adds up and never cancels."""
+    noise = np.random.default_rng(2).normal(size=(200, 200))
+    shares = []
+    for sigma in (1.0, 6.0):
+        smooth = gaussian_filter(noise, sigma)
+        grey = np.clip(150 + 30 * smooth / smooth.std(), 20, 250).astype(np.uint8)
+        image = np.stack([grey, grey // 2, grey], axis=2)  # purple
+        result = patch_statistics(image, np.array([[100.0, 100.0]]), 30.0, SCALES)
+        grain = [column(result, f"grain_{band:g}_x2")[0] for band in BANDS]
+        assert min(grain) > 0
+        shares.append(grain[0] / grain[-1])
+    assert shares[0] > 2 * shares[1]

@@ -51,6 +51,7 @@ STAINS = ("haematoxylin", "eosin")
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 PATTERNS = 10  # rotation-invariant uniform patterns of 8 neighbours
 BANDS = (0.03, 0.06, 0.12, 0.24)  # diameters of a spot
+TRUNCATE = 4  # standard deviations after which SciPy's Gaussian filter ends
 NUCLEUS = 0.04  # smoothing before nuclei are told, in diameters: half the radius of one of 8 um
 GRID = 16  # pixels along each side of a window that quantiles and entropy read
 LEVELS = 16  # of grey, for the entropy
@@ -142,7 +143,8 @@ def patch_statistics(
         If no spot sees anything.
     """
     sides = [max(round(scale * diameter), LEAST) for scale in scales]
-    image, xy = _cropped(image, xy, max(sides) // 2 + round(3 * BANDS[-1] * 2 * diameter) + 2)
+    reach = TRUNCATE * 2 * BANDS[-1] * diameter  # of the widest filter
+    image, xy = _cropped(image, xy, max(sides) // 2 + round(reach) + RIM)
     seen = image.max(axis=2) > 0
     if not binary_erosion(seen, iterations=RIM, border_value=1).any():
         raise InputError(BLACK)
