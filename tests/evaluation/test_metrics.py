@@ -20,6 +20,7 @@ STABLE = [  # DESIGN.md
     *("ldvae/elbo", "ldvae/nll", "ldvae/three_class_accuracy", "ldvae/smallest_detectable_dose"),
     *("ldvae/planted_auprc", "ldvae/planted_auprc_down", "ldvae/planted_auprc_up"),
     *("counterfactual/weighted_delta_r2", "counterfactual/pearson_delta_top50"),
+    *("spatial/ari", "spatial/nmi", "spatial/image_gain", "spatial/discordance_auprc"),
 ]
 
 
@@ -44,7 +45,7 @@ def test_every_metric_speaks_to_a_reader(metric):
     assert len(metric.meaning) > 60
     assert metric.meaning[-1] in ".?"
     shared = {"fidelity", "utility", "biology", "privacy", "external"}
-    assert metric.group in shared | {"ldvae", "counterfactual", "lm", "encoding"}
+    assert metric.group in shared | {"ldvae", "counterfactual", "lm", "encoding", "spatial"}
     if metric.best is not None:
         assert metric.clipped(metric.best) == metric.best
 
@@ -92,3 +93,11 @@ def test_the_protocol_imports_without_scikit_learn_and_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["coherence", "silhouette", "davies_bouldin"])
+def test_scores_that_ask_no_label_are_marked_as_internal(name):
+    """They judge domains by the latents that made them."""
+    metric = METRICS[f"spatial/{name}"]
+    assert metric.name.endswith("(internal)")
+    assert "Internal" in metric.meaning

@@ -529,9 +529,141 @@ COUNTERFACTUAL = (
     ),
 )  # fmt: skip
 
+SPATIAL = (  # of a model of tissues: floor, ceiling and cheat are told in each meaning
+    Metric(
+        "spatial/ari",
+        "Domains that agree with the anatomical labels (ARI)",
+        "Do spots of one label share a domain, and spots of two labels not? 1 is the same map, 0 "
+        "is as by chance. The labels were used for nothing but this score. The floor is the same "
+        "model without an image.",
+        1.0, "higher", "truth", CORRELATION,
+    ),
+    Metric(
+        "spatial/ari_refined",
+        "Refined domains that agree with the anatomical labels (ARI)",
+        "The same after each spot took the domain that most of its neighbours have, which smooths "
+        "ragged edges and may swallow thin layers.",
+        1.0, "higher", "truth", CORRELATION,
+    ),
+    Metric(
+        "spatial/ari_estimated",
+        "Domains of an estimated number that agree with the labels (ARI)",
+        "The same where nobody says how many domains there are, and the number is estimated from "
+        "the latents: the honest score for a tissue that nobody has labelled.",
+        1.0, "higher", "truth", CORRELATION,
+    ),
+    Metric(
+        "spatial/nmi",
+        "What domains tell of the anatomical labels (NMI)",
+        "Shared information of domains and labels: 1 is the same map, 0 is none. It forgives a "
+        "label that is cut in two more than the ARI does. The floor is the same model without an "
+        "image.",
+        1.0, "higher", "truth", SHARE,
+    ),
+    Metric(
+        "spatial/balanced_accuracy",
+        "Labels read from the latents of other places",
+        "A linear classifier learns the labels in some blocks of the tissue and names those of "
+        "the others, from the latents. Share named rightly, each label counting the same. The "
+        "floor is the same model without an image.",
+        1.0, "higher", "truth", SHARE,
+    ),
+    Metric(
+        "spatial/prior_balanced_accuracy",
+        "Labels read from image and neighbourhood alone",
+        "The same from what the model expects of a spot before it sees its counts. The floor is "
+        "the model without an image, which expects the same nearly everywhere.",
+        1.0, "higher", "truth", SHARE,
+    ),
+    Metric(
+        "spatial/coherence",
+        "Domains that hang together (internal)",
+        "How many pairs of neighbours share a domain, beyond chance: 1 is all, 0 is as by chance. "
+        "Internal: no label is asked, and a model that smooths too much does well.",
+        1.0, "higher", "test", (None, 1.0),
+    ),
+    Metric(
+        "spatial/silhouette",
+        "Domains that stand apart in the latents (internal)",
+        "Silhouette: 1 is far apart, 0 is touching. Internal: domains are judged by the latents "
+        "that they were found in, so that a high value does not mean that they are real.",
+        1.0, "higher", "test", CORRELATION,
+    ),
+    Metric(
+        "spatial/davies_bouldin",
+        "Spread of the domains over their distance (internal)",
+        "Davies-Bouldin index: 0 is best. Internal, as the silhouette, and as little a proof.",
+        0.0, "lower", "test", POSITIVE,
+    ),
+    Metric(
+        "spatial/elbo",
+        "Evidence of spots of held-out places (ELBO)",
+        "A lower bound of the log-probability of the counts of a spot in blocks of the tissue that "
+        "took no part in learning, in nats: higher is better. The floor is the log-probability "
+        "without latents.",
+        0.0, "higher", "test", (None, 0.0),
+    ),
+    Metric(
+        "spatial/nll",
+        "Counts of held-out places, given their latents",
+        "What the counts of such a spot cost once its latents are known, in nats: lower is better. "
+        "The floor is the cost without latents.",
+        0.0, "lower", "test", POSITIVE,
+    ),
+    Metric(
+        "spatial/count_nll",
+        "Hidden counts of held-out places",
+        "A part of the molecules of each held-out spot is hidden from the encoder; what they cost "
+        "under the model, in nats: lower is better. Latents cannot cheat here by copying what they "
+        "saw. The floor is the cost without latents.",
+        0.0, "lower", "test", POSITIVE,
+    ),
+    *(
+        Metric(
+            f"spatial/image_gain{end}",
+            f"Gain from the true image ({what})",
+            f"{score} with the image of this tissue, minus that with the best of the controls: "
+            "images that were shuffled, turned or mirrored, noise, bare coordinates, and no image "
+            "at all. Above 0 the image tells something; 0 is an expected answer.",
+            None, "higher", "test", bounds,
+        )
+        for end, what, score, bounds in (
+            ("", "labels read from the latents", "Balanced accuracy of the labels", CORRELATION),
+            ("_ari", "domains", "ARI of the domains", (-2.0, 2.0)),
+            ("_prior", "labels read before the counts", "Balanced accuracy before the counts are "
+             "seen", CORRELATION),
+            ("_elbo", "evidence", "Evidence of held-out spots, in nats,", ANY),
+        )
+    ),
+    Metric(
+        "spatial/discordance_auprc",
+        "Planted disagreements of image and counts found",
+        "In a simulated tissue it is known where the counts do not fit the image. Does the "
+        "divergence of a spot rank those first? 1 is perfect; the floor is chance, their share of "
+        "all spots.",
+        1.0, "higher", "truth", SHARE,
+    ),
+    Metric(
+        "spatial/section_mixing",
+        "Sections that mix in the latents",
+        "Are the nearest neighbours of a spot in the latents as often of another section as chance "
+        "demands? 1 is so, 0 is never. The floor is plain principal components. Sections that hold "
+        "different anatomy should not mix in full.",
+        1.0, "higher", "test", SHARE,
+    ),
+    Metric(
+        "spatial/trajectory_spearman",
+        "Order of the labels along the pseudotime",
+        "Rank correlation of the pseudotime with the known order of the labels: 1 is the same "
+        "order. The direction is given by the root, and none of this is time that was measured.",
+        1.0, "higher", "truth", CORRELATION,
+    ),
+)  # fmt: skip
+
 METRICS: dict[str, Metric] = {
     metric.key: metric
     for metric in (
         *FIDELITY, *UTILITY, *BIOLOGY, *PRIVACY, *EXTERNAL, *OMICS_LM, *LDVAE, *COUNTERFACTUAL,
+        *SPATIAL,
     )
 }  # fmt: skip

@@ -16,6 +16,9 @@ FAR = 2.0  # the best value is drawn up to this many widths of the other marks a
 UNITS = (  # by the end of the key: short name, unit and range
     ("_tpr_at_fpr1", "share named", "share of patients, 0 to 1"),
     ("_tpr_at_fpr10", "share named", "share of patients, 0 to 1"),
+    ("gain_ari", "gain in ARI", "difference of ARI"),
+    ("gain_prior", "gain", "difference of balanced accuracy"),
+    ("gain_elbo", "gain in ELBO", "nats per spot"),
     ("gain_auc", "gain in AUC", "difference of AUC"),
     ("gain", "gain", "difference of balanced accuracy"),
     ("gap", "gap", "difference of balanced accuracy"),
@@ -38,14 +41,24 @@ UNITS = (  # by the end of the key: short name, unit and range
     ("coverage", "share", "share, 0 to 1"),
     ("recovery", "share", "share, 0 to 1"),
     ("_fraction", "share", "share, 0 to 1"),
+    ("spatial/elbo", "ELBO", "nats per spot"),
+    ("spatial/nll", "NLL", "nats per spot"),
+    ("spatial/count_nll", "NLL", "nats per spot"),
     ("elbo", "ELBO", "nats per sample"),
     ("nll", "NLL", "nats per sample"),
     ("_dose", "dose", "factor, at least 1"),
     ("delta_top50", "r", "correlation, −1 to 1"),
     ("e_distance", "E-distance", "squared distance"),
+    ("ari", "ARI", "ARI, at most 1, 0 by chance"),
+    ("nmi", "NMI", "NMI, 0 to 1"),
+    ("coherence", "share", "share beyond chance, at most 1"),
+    ("silhouette", "silhouette", "silhouette, −1 to 1"),
+    ("davies_bouldin", "index", "ratio, at least 0"),
+    ("mixing", "share", "share of chance, 0 to 1"),
+    ("spearman", "r", "rank correlation, −1 to 1"),
 )
 VARIANTS = re.compile(
-    r"(_forest|_logistic|_train|_test|_down|_up)+$"
+    r"(_forest|_logistic|_train|_test|_down|_up|_refined|_estimated)+$"
 )  # of a metric, in the same unit
 ACRONYMS = {
     "auc": "AUC",

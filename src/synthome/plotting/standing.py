@@ -37,6 +37,7 @@ GROUPS = {
     "lm": "Read: does the language model name the class?",
     "encoding": "Written: what the text keeps",
     "ldvae": "Seen: does the model see a change of the cells?",
+    "spatial": "Mapped: do domains, image and counts fit?",
     "counterfactual": "Predicted: does a change carry over?",
 }
 KEY_SCORES = (  # the others stand in the table of the report
@@ -77,6 +78,13 @@ KEY_SCORES = (  # the others stand in the table of the report
     "ldvae/smallest_detectable_dose",
     "ldvae/planted_auprc_down",
     "ldvae/planted_auprc_up",
+    "spatial/ari",
+    "spatial/nmi",
+    "spatial/balanced_accuracy",
+    "spatial/image_gain",
+    "spatial/discordance_auprc",
+    "spatial/section_mixing",
+    "spatial/elbo",
     "counterfactual/weighted_delta_r2",
     "counterfactual/pearson_delta_top50",
 )
