@@ -190,8 +190,9 @@ class _Means:
 
     def _sums(self, f: Map) -> Float[np.ndarray, "n_scales n_obs"]:
         integral = np.zeros((f.shape[0] + 1, f.shape[1] + 1))
-        np.cumsum(f, axis=0, out=integral[1:, 1:])
-        np.cumsum(integral[1:, 1:], axis=1, out=integral[1:, 1:])
+        np.cumsum(f, axis=1, out=integral[1:, 1:])
+        for above, row in pairwise(integral):  # a fourth of the time of a cumsum down the columns
+            row += above
         return np.stack([each.sums(integral) for each in self.windows])
 
     def mean(self, f: Map) -> Float[np.ndarray, "n_scales n_obs"]:
