@@ -1,6 +1,7 @@
 """Graph attention against PyTorch Geometric, a dense reference and itself on parts."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ import torch
 from scipy import sparse
 
 from synthome.graph import Graph
-from synthome.models import graph_kernels
-from synthome.models.graph_attention import GraphAttention
+from synthome.models.graph_attention import GraphAttention, _Attention, _AttentionV2
+from synthome.training.device import cpu_threads
 
 SHAPES = [(6, 4), (4, 6)]  # projected before the sum, and after
 
@@ -105,24 +106,36 @@ def test_a_target_without_sources_gets_the_bias():
     assert not torch.allclose(y[0], made.bias)
 
 
+@pytest.mark.parametrize("kind", ["gat", "gatv2"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_threads_do_not_change_a_bit(shape):
+def test_a_second_run_gives_the_same_bits(kind, shape):
+    graph, made = drawn_graph(2_000, density=0.002), layer(*shape, kind)
+    x = torch.randn(2_000, shape[0], dtype=torch.float64, requires_grad=True)
+    with cpu_threads(2):
+        runs = []
+        for _ in range(2):
+            y = made(x, graph)
+            runs.append([y, *gradients(y, x, *made.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["gat", "gatv2"])
+def test_passes_over_the_edges_do_not_know_the_number_of_threads(kind):
+    """Products of matrices may; the kernels between them may not."""
     graph = drawn_graph(2_000, density=0.002)
-    n_values = 3 if shape[0] > shape[1] else 1
-    values = torch.randn(2_000, n_values, 5)
-    source = torch.linspace(-1, 1, 6_000).view(-1, 3)
-    found = []
-    before = torch.get_num_threads()
-    try:
-        for n_threads in (1, 2):
-            torch.set_num_threads(n_threads)
-            read, alpha = graph_kernels.attend(values, source, source, graph, 0.2)
-            ones = torch.ones_like(read)
-            of = graph_kernels.gradients(values, source, source, alpha, ones, graph, 0.2)
-            found.append((read, alpha, *of))
-    finally:
-        torch.set_num_threads(before)
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    drawn = {"dtype": torch.float64, "requires_grad": True}
+    if kind == "gat":
+        inputs = (torch.randn(2_000, 3 * 5 + 6, **drawn),)
+        run = partial(_Attention.apply, *inputs, 3, 3, graph, 0.2)
+    else:
+        inputs = tuple(torch.randn(*size, **drawn) for size in [(2_000, 15), (2_000, 3, 5), (3, 5)])
+        run = partial(_AttentionV2.apply, *inputs, graph, 0.2)
+    runs = []
+    for n_threads in (1, 2, 3):
+        with cpu_threads(n_threads):
+            runs.append([run(), *gradients(run(), *inputs)])
+    for other in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["gat", "gatv2"])
