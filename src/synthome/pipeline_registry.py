@@ -14,6 +14,7 @@ from synthome.pipelines import (
     leaderboard,
     omics_lm,
     preprocessing,
+    spatial_gvae,
     study,
     training,
 )
@@ -23,8 +24,13 @@ SYSTEMS: dict[str, Modality] = {
     "rare_vae": "bulk",
     "omics_lm": "bulk",
     "ldvae": "single_cell",
+    "spatial_gvae": "spatial",
 }
-ANSWERS = {"omics_lm": omics_lm, "ldvae": ldvae}  # systems with questions of their own
+ANSWERS = {
+    "omics_lm": omics_lm,
+    "ldvae": ldvae,
+    "spatial_gvae": spatial_gvae,
+}  # systems with questions of their own
 
 
 def register_pipelines() -> dict[str, Pipeline]:

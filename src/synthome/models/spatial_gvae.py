@@ -377,7 +377,8 @@ class SpatialGVAEGenerator:
                 f"{self.name} models counts, but these data are on the {scale(train)} scale and "
                 f"have no layers['{COUNTS}']. Give raw counts, or use another model."
             )
-        self.like, self.train_labels = like_training(train), labels_of(train)
+        self.like, labels = like_training(train), labels_of(train)
+        self.train_labels = labels[labels != ""]  # of the spots that have one
         config = self.config.training
         aside = set_aside(train, config.validation_fraction, self.seed)
         own = train[~aside] if aside.any() else train
@@ -501,16 +502,20 @@ class SpatialGVAEGenerator:
     def _measure(self, train: AnnData) -> None:
         """What eq. 8 needs, and the depths of the spots of each domain."""
         order, rows = self.inputs.rows(train)
-        labels = self.train_labels[order]
-        loc, variance = self._posterior(rows, prior=self.config.draws_from == "prior")
+        labels = labels_of(train)[order]
+        known = labels != ""
+        order, labels = order[known], labels[known]
+        loc, variance = (
+            each[known] for each in self._posterior(rows, prior=self.config.draws_from == "prior")
+        )
         self.mixture = LatentMixture.fit(
             loc, variance, labels, self.config.max_components, self.seed
         )
-        size = rows.library_size.double().numpy()
+        size = rows.library_size.double().numpy()[known]
         self.depths = Depths.fit(train[order], size, labels)
         classes = self.mixture.classes
         table = np.zeros((len(classes), max(1, len(self.inputs.sections))))
-        np.add.at(table, (np.searchsorted(classes, labels), rows.batch.numpy()), 1.0)
+        np.add.at(table, (np.searchsorted(classes, labels), rows.batch.numpy()[known]), 1.0)
         self.section_share = table / table.sum(axis=1, keepdims=True)
 
     @torch.no_grad()

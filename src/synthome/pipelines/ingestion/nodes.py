@@ -6,6 +6,7 @@ from anndata import AnnData
 
 from synthome.anndata_schema import is_absent
 from synthome.ingestion.config import CellsConfig, IngestionConfig
+from synthome.ingestion.tissue_config import TissueConfig
 
 if TYPE_CHECKING:
     from synthome.ingestion.cell_source import CellSource
@@ -27,6 +28,13 @@ def validate_cells(raw: CellSource, config: CellsConfig) -> tuple[AnnData, Repor
     from synthome.ingestion.cells import validate_cells
 
     return validate_cells(raw, config)
+
+
+def validate_tissue(raw: AnnData, config: TissueConfig) -> tuple[AnnData, Report]:
+    """Check spots, places and images; return the tissue and the report."""
+    from synthome.ingestion import tissue
+
+    return tissue.validate_tissue(raw, config)
 
 
 def validate_external(

@@ -5,10 +5,19 @@ from typing import Any, Literal
 
 from kedro.pipeline import Node, Pipeline
 
-from synthome.pipelines.ingestion.nodes import validate, validate_cells, validate_external
+from synthome.pipelines.ingestion.nodes import (
+    validate,
+    validate_cells,
+    validate_external,
+    validate_tissue,
+)
 
-Modality = Literal["bulk", "single_cell"]
-VALIDATE: dict[str, Callable[..., Any]] = {"bulk": validate, "single_cell": validate_cells}
+Modality = Literal["bulk", "single_cell", "spatial"]
+VALIDATE: dict[str, Callable[..., Any]] = {
+    "bulk": validate,
+    "single_cell": validate_cells,
+    "spatial": validate_tissue,
+}
 
 
 def create_pipeline(modality: Modality) -> Pipeline:

@@ -1,12 +1,18 @@
 """Nodes of preprocessing: splits first, then everything fitted on the training part."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from anndata import AnnData
 
 from synthome.anndata_schema import SPLIT, is_absent
 from synthome.preprocessing.gene_selection import SelectionConfig
+from synthome.preprocessing.image_config import ImageFeatureConfig
+from synthome.preprocessing.spatial_blocks import SpatialBlocksConfig, assign_blocks
+from synthome.preprocessing.spatial_graph import SpatialGraphConfig
 from synthome.preprocessing.splits import SplitConfig, assign_folds
+from synthome.preprocessing.tissue import TissueSelectionConfig
 from synthome.preprocessing.transform import ExpressionTransform, TransformConfig
 from synthome.state_file import State
 
@@ -45,6 +51,34 @@ def select_genes(
     from synthome.ingestion.prepare_cells import select_with_sets
 
     return select_with_sets(raw, folds, config, gene_sets, aliases)
+
+
+def split_tissue(cohort: AnnData, config: SpatialBlocksConfig) -> AnnData:
+    """Deal compact blocks of spots to the test folds; images stay with the cohort."""
+    from synthome.preprocessing.tissue import without_images
+
+    return assign_blocks(without_images(cohort), config)
+
+
+def read_image(
+    cohort: AnnData, config: ImageFeatureConfig, cache: Path
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """What the image shows around each spot; computed once for an image and settings."""
+    from synthome.preprocessing.tissue import cached_image_features
+
+    return cached_image_features(cohort, config, cache)
+
+
+def select_tissue(
+    folds: AnnData,
+    image_features: pd.DataFrame,
+    graph: SpatialGraphConfig,
+    config: TissueSelectionConfig,
+) -> AnnData:
+    """Put neighbours and image features beside the counts of genes chosen on training spots."""
+    from synthome.preprocessing.tissue import select_tissue
+
+    return select_tissue(folds, image_features, graph, config)
 
 
 def fit_transform(split_cohort: AnnData, config: TransformConfig) -> State:

@@ -1,7 +1,7 @@
 """cohort -> split_cohort -> transform -> prepared; external -> external_prepared.
 
 Of cells, only the sheet is split; then the counts of the genes chosen on the training cells are
-collected: cohort -> folds -> split_cohort.
+collected: cohort -> folds -> split_cohort. Spots get their neighbours and image features there.
 """
 
 from kedro.pipeline import Node, Pipeline
@@ -11,9 +11,12 @@ from synthome.pipelines.preprocessing.nodes import (
     fit_transform,
     prepare,
     prepare_external,
+    read_image,
     select_genes,
+    select_tissue,
     split,
     split_patients,
+    split_tissue,
 )
 
 SPLIT = {
@@ -34,8 +37,23 @@ SPLIT = {
             name="select_genes",
         ),
     ],
+    "spatial": [
+        Node(split_tissue, ["cohort", "params:split"], "folds", name="split"),
+        Node(
+            read_image,
+            ["cohort", "params:image", "image_cache"],
+            ["image_features", "image_report"],
+            name="read_image",
+        ),
+        Node(
+            select_tissue,
+            ["folds", "image_features", "params:graph", "params:selection"],
+            "split_cohort",
+            name="select_genes",
+        ),
+    ],
 }
-RAW = {"bulk": [], "single_cell": ["raw_cohort"]}
+RAW = {"bulk": [], "single_cell": ["raw_cohort"], "spatial": []}
 
 
 def create_pipeline(modality: Modality) -> Pipeline:

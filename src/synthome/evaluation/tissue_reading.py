@@ -1,0 +1,409 @@
+"""A tissue read by spatial_gvae: domains, a test of the image, discordance, held-out likelihood.
+
+Every question about domains is asked of a model that is fitted to all spots, since domains are
+described and not predicted; no label is seen. Likelihood is that of blocks held out of training.
+
+The image is tested by fitting the same model, from the same seeds and with the same settings, to
+the image features as they are and to controls that are wrong on purpose (``image_controls``). What
+counts as a gain of the image is what it gives beyond the best control (``image_gain``).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from jaxtyping import Float
+from pydantic import Field, NonNegativeInt, PositiveInt
+from scipy import sparse
+
+from synthome.anndata_schema import (
+    BLOCK,
+    COUNTS,
+    IMAGE_FEATURES,
+    LIBRARY_SIZE,
+    NEIGHBOURS,
+    SPATIAL,
+    SPLIT,
+    labels,
+    provenance,
+)
+from synthome.config import Config
+from synthome.evaluation.domains import DomainConfig, consensus, smoothed
+from synthome.graph import Graph
+from synthome.models.tissue_inputs import section_of
+from synthome.rng import generator
+
+Arm = Literal["real", "shuffled", "rotated", "mirrored", "noise", "coordinates", "none"]
+ARMS: tuple[Arm, ...] = ("real", "shuffled", "rotated", "mirrored", "coordinates", "none")
+SMOOTHED = 2  # times that posterior means are averaged before labels are read from them
+
+Document = dict[str, Any]
+
+
+class TissueReadingConfig(Config):
+    """What is asked of a tissue.
+
+    Attributes
+    ----------
+    k
+        Domains; null is the number of different labels, or without labels what is estimated.
+    n_seeds
+        Trainings of each arm of the test of the image.
+    n_members
+        Of the first of these seeds, trainings whose latents vote together on the domains.
+    n_permutations
+        Of image features among spots, for the null of the discordance.
+    fdr
+        Share of false discoveries that is accepted among spots that disagree with their image.
+    hidden
+        Share of the counts of a held-out spot that is hidden from the encoder, and scored.
+    """
+
+    k: PositiveInt | None = None
+    arms: tuple[Arm, ...] = ARMS
+    n_seeds: PositiveInt = 3
+    domains: DomainConfig = DomainConfig()
+    most_domains: PositiveInt = 12
+    n_permutations: PositiveInt = 20
+    fdr: float = Field(default=0.1, gt=0.0, lt=1.0)
+    hidden: float = Field(default=0.2, gt=0.0, lt=1.0)
+    n_key_genes: PositiveInt = 6
+    n_folds: PositiveInt = 5  # of blocks, in which labels are read from latents
+    n_jobs: int = -1
+    seed: NonNegativeInt = 0
+
+
+def with_image(tissue: AnnData, features: Float[np.ndarray, "n_obs n_features"] | None) -> AnnData:
+    """``tissue`` with other image features, or with none."""
+    result = tissue.copy()
+    result.obsm.pop(IMAGE_FEATURES, None)
+    if features is not None:
+        result.obsm[IMAGE_FEATURES] = features
+    return result
+
+
+def arms(tissue: AnnData, config: TissueReadingConfig) -> list[Arm]:
+    """The arms that this tissue allows: without an image there is nothing to test."""
+    if IMAGE_FEATURES not in tissue.obsm:
+        return ["none"]
+    return list(config.arms)
+
+
+def of_arm(tissue: AnnData, arm: Arm, seed: int) -> AnnData:
+    """The tissue with the image features of ``arm``."""
+    from synthome.preprocessing.image_controls import controls
+
+    if arm == "none":
+        return with_image(tissue, None)
+    if arm == "real":
+        return tissue
+    drawn = controls(
+        tissue.obsm[IMAGE_FEATURES], tissue.obsm[SPATIAL], section_of(tissue), [arm], seed
+    )
+    return with_image(tissue, drawn[arm])
+
+
+def number_of_domains(
+    tissue: AnnData, z: Float[np.ndarray, "n_obs n_latent"], config: TissueReadingConfig
+) -> tuple[int, int]:
+    """Domains that are looked for, and the number that the data themselves suggest."""
+    from synthome.evaluation.domain_biology import estimate_k
+
+    candidates = range(2, min(config.most_domains, tissue.n_obs - 1) + 1)
+    estimated = estimate_k(z, graph_of(tissue), list(candidates))
+    known = np.unique(labels(tissue))
+    n_labels = len(known[known != ""])
+    return config.k or (n_labels if n_labels > 1 else estimated), estimated
+
+
+def graph_of(tissue: AnnData) -> sparse.csr_matrix:
+    """Neighbours of each spot, without itself."""
+    return sparse.csr_matrix(tissue.obsp[NEIGHBOURS])
+
+
+def fit_arms(
+    tissue: AnnData, build: Callable[[int], Any], config: TissueReadingConfig
+) -> tuple[pd.DataFrame, Any]:
+    """Fit every arm from every seed, and score the latents.
+
+    Parameters
+    ----------
+    build
+        An unfitted spatial_gvae from a seed.
+
+    Returns
+    -------
+    One row per arm, seed and section (see ``score_latents``), and the first arm's model of the
+    first seed: real where there is an image.
+    """
+    from synthome.evaluation.parallel import in_order
+    from synthome.models.registry import from_state
+
+    tasks = [(arm, seed) for seed in range(config.n_seeds) for arm in arms(tissue, config)]
+
+    def run(arm: Arm, seed: int) -> tuple[pd.DataFrame, Any]:
+        shown = of_arm(tissue, arm, config.seed + seed)
+        model = build(config.seed + seed).fit(shown)
+        scored = score_latents(model, shown, config).assign(arm=arm, seed=config.seed + seed)
+        return scored, model.state() if (arm, seed) == tasks[0] else None
+
+    found = in_order(run, tasks, config.n_jobs, "image test")
+    table = pd.concat([scored for scored, _ in found], ignore_index=True)
+    first = ["arm", "seed", "section", "n_spots"]
+    table = table[[*first, *(name for name in table if name not in first)]]
+    return table, from_state(found[0][1])
+
+
+def score_latents(model: Any, tissue: AnnData, config: TissueReadingConfig) -> pd.DataFrame:
+    """Scores of the domains and of the latents of a fitted model, a row for each section.
+
+    Columns as in ``pipelines.spatial_gvae``; those that need labels are NaN where there are none.
+    """
+    z = model.embed(tissue)
+    k, estimated = number_of_domains(tissue, z, config)
+    graph = graph_of(tissue)
+    found = consensus([z], graph, k, config.domains)
+    other = found if estimated == k else consensus([z], graph, estimated, config.domains)
+    spots = pd.DataFrame(
+        {
+            "section": section_of(tissue),
+            "label": known_labels(tissue),
+            "domain": found.astype(str),
+            "estimated": other.astype(str),
+            "refined": refined(tissue, found),
+        }
+    )
+    read = smoothed(z, graph, SMOOTHED)
+    scores = model.spot_scores(tissue)
+    prior = smoothed(model.embed(tissue, prior=True), graph, SMOOTHED)
+    accuracy = {**_accuracy(read, tissue, config, ""), **_accuracy(prior, tissue, config, "prior_")}
+    rows = []
+    for name, of in spots.groupby("section", sort=True):
+        index = of.index.to_numpy()
+        rows.append(
+            {
+                "section": str(name),
+                "n_spots": len(of),
+                **_domain_scores(of, z[index], graph[index][:, index]),
+                "k_estimated": float(estimated),
+                "nll": float(scores["nll"].iloc[index].mean()),
+                "kl": float(scores["kl"].iloc[index].mean()),
+                **accuracy,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def known_labels(tissue: AnnData) -> np.ndarray:
+    """Labels; "" everywhere when all spots have the same one, which tells nothing apart."""
+    found = labels(tissue)
+    if len(np.unique(found[found != ""])) < 2:
+        return np.full(len(found), "", dtype=str)
+    return found
+
+
+def refined(tissue: AnnData, found: np.ndarray) -> np.ndarray:
+    """Domains after a vote of each spot and its 18 nearest, as text."""
+    from synthome.evaluation.spatial_domains import REFINE_NEIGHBOURS, refine
+    from synthome.preprocessing.spatial_graph import SpatialGraphConfig, sections, spatial_graph
+
+    fewest = min(len(rows) for _, rows in sections(tissue))
+    wide = spatial_graph(tissue, SpatialGraphConfig(k=min(REFINE_NEIGHBOURS, fewest - 1)))
+    return refine(found.astype(str), wide)
+
+
+def _domain_scores(
+    of: pd.DataFrame, z: Float[np.ndarray, "n n_latent"], graph: sparse.csr_matrix
+) -> dict[str, float]:
+    """Scores of the domains of one section."""
+    from synthome.evaluation import spatial_domains as score
+
+    label, domain = of["label"].to_numpy(str), of["domain"].to_numpy(str)
+    fine = of["refined"].to_numpy(str)
+    return {
+        "ari": score.ari(label, domain),
+        "ari_refined": score.ari(label, fine),
+        "nmi": score.nmi(label, domain),
+        "nmi_refined": score.nmi(label, fine),
+        "ari_estimated": score.ari(label, of["estimated"].to_numpy(str)),
+        "coherence": score.spatial_coherence(domain, Graph.of(graph)),
+        "silhouette": score.silhouette(z, domain, 0),
+        "davies_bouldin": score.davies_bouldin(z, domain),
+    }
+
+
+def _accuracy(
+    read: Float[np.ndarray, "n_obs n_latent"],
+    tissue: AnnData,
+    config: TissueReadingConfig,
+    prefix: str,
+) -> dict[str, float]:
+    """Labels read linearly from latents in held-out blocks."""
+    from synthome.evaluation.image_gain import blocked_accuracy
+
+    label = known_labels(tissue)
+    if not (label != "").any():
+        return {f"{prefix}accuracy": np.nan, f"{prefix}balanced_accuracy": np.nan}
+    block = tissue.obs[BLOCK].to_numpy()
+    plain, balanced = blocked_accuracy(read, label, block, config.n_folds, config.seed)
+    return {f"{prefix}accuracy": plain, f"{prefix}balanced_accuracy": balanced}
+
+
+def held_out(model: Any, tissue: AnnData, config: TissueReadingConfig) -> Document:
+    """Likelihood of held-out blocks under ``model``, fitted without them, and without latents.
+
+    ``count_nll``: a share of the counts of each held-out spot is hidden (binomial thinning) and
+    scored given the rest.
+    """
+    test = tissue[tissue.obs[SPLIT] == "test"].copy()
+    scores = model.spot_scores(test).mean()
+    rng = generator(config.seed, "hidden counts")
+    counts = sparse.csr_matrix(test.layers[COUNTS], dtype=np.float32)
+    hidden = counts.copy()
+    hidden.data = rng.binomial(counts.data.astype(np.int64), config.hidden).astype(np.float32)
+    shown = test.copy()
+    shown.layers[COUNTS] = sparse.csr_matrix(counts - hidden)
+    shown.obs[LIBRARY_SIZE] = np.maximum(test.obs[LIBRARY_SIZE] * (1.0 - config.hidden), 1.0)
+    of_hidden = model.spot_scores(shown, hidden).mean()
+    return {
+        "n_spots": test.n_obs,
+        **{name: float(scores[name]) for name in ("nll", "kl", "elbo", "null_nll")},
+        "count_nll": float(of_hidden["nll"]),
+        "count_null_nll": float(of_hidden["null_nll"]),
+        "count_share": config.hidden,
+    }
+
+
+def map_tissue(
+    model: Any, tissue: AnnData, config: TissueReadingConfig
+) -> tuple[pd.DataFrame, Document, Document, pd.DataFrame]:
+    """Each spot's domain, depth, disagreement with the image; and what these add up to.
+
+    Returns
+    -------
+    The tables ``tissue_map``, ``discordance``, ``trajectory`` and ``integration``.
+    """
+    from synthome.evaluation import discordance as disagree
+    from synthome.evaluation.domain_biology import integration, trajectory
+
+    z, graph = model.embed(tissue), graph_of(tissue)
+    k, estimated = number_of_domains(tissue, z, config)
+    found = consensus([z], graph, k, config.domains)
+    pseudotime, path = trajectory(smoothed(z, graph, SMOOTHED), found.astype(str), config.seed)
+    has_image = IMAGE_FEATURES in tissue.obsm and bool(model.inputs.n_features)
+    kl = model.kl(tissue)
+    planted = _planted(tissue)
+    if has_image:
+        null = np.stack(list(_permuted_kl(model, tissue, config)))
+        table = disagree.discordance(kl, found.astype(str), Graph.of(graph), null, config.fdr)
+        summary = disagree.discordance_scores(table, planted, config.fdr, config.n_permutations)
+    else:
+        table = pd.DataFrame(
+            {"p_value": np.nan, "q_value": np.nan, "disagrees": False}, index=range(tissue.n_obs)
+        )
+        summary = {
+            "tested": False,
+            "reason": "The tissue has no image, so that nothing can disagree with it.",
+            "n_spots": tissue.n_obs,
+        }
+    xy = tissue.obsm[SPATIAL]
+    spots = pd.DataFrame(
+        {
+            "section": section_of(tissue),
+            "x": xy[:, 0],
+            "y": xy[:, 1],
+            "label": known_labels(tissue),
+            "domain": found.astype(str),
+            "refined": refined(tissue, found),
+            "estimated": consensus([z], graph, estimated, config.domains).astype(str),
+            "pseudotime": pseudotime,
+            "kl": kl,
+            "p_value": table["p_value"].to_numpy(),
+            "q_value": table["q_value"].to_numpy(),
+            "disagrees": table["disagrees"].to_numpy(),
+            "planted": np.full(tissue.n_obs, np.nan) if planted is None else planted.astype(float),
+        }
+    )
+    path["label_spearman"] = None
+    components = _components(tissue, z.shape[1], config.seed)
+    return spots, summary, path, integration(z, components, section_of(tissue))
+
+
+def _permuted_kl(
+    model: Any, tissue: AnnData, config: TissueReadingConfig
+) -> Iterator[Float[np.ndarray, " n_obs"]]:
+    """KL of each spot when it is shown the image of another spot of its section."""
+    from synthome.preprocessing.image_controls import controls
+
+    features, xy, section = tissue.obsm[IMAGE_FEATURES], tissue.obsm[SPATIAL], section_of(tissue)
+    for i in range(config.n_permutations):
+        shuffled = controls(features, xy, section, ["shuffled"], config.seed + 1 + i)["shuffled"]
+        yield model.kl(tissue, shuffled)
+
+
+def _planted(tissue: AnnData) -> np.ndarray | None:
+    """Whether each spot is in a planted patch; None where that is not known."""
+    key = str(provenance(tissue).get("discordant_key", ""))
+    if not key or key not in tissue.obs:
+        return None
+    return tissue.obs[key].to_numpy(dtype=bool)
+
+
+def _components(tissue: AnnData, n: int, seed: int) -> Float[np.ndarray, "n_obs n"]:
+    """Principal components of log expression, beside which the latent is judged."""
+    from sklearn.decomposition import TruncatedSVD
+
+    x = sparse.csr_matrix(tissue.X)
+    svd = TruncatedSVD(min(n, min(x.shape) - 1), random_state=seed)
+    return np.asarray(svd.fit_transform(x), dtype=np.float64)
+
+
+def key_genes(tissue: AnnData, model: Any, spots: pd.DataFrame, genes: list[str]) -> pd.DataFrame:
+    """``spots`` with columns ``observed:GENE`` and ``denoised:GENE``, log expression."""
+    index = tissue.var_names.get_indexer(genes)
+    part = sparse.csr_matrix(tissue.X)[:, index].toarray()
+    expected = model.expected(tissue)
+    total = np.maximum(tissue.obs[LIBRARY_SIZE].to_numpy(np.float64), 1.0)
+    denoised = np.log1p(1e4 * expected[:, index] / total[:, None])
+    columns = {f"observed:{gene}": part[:, i] for i, gene in enumerate(genes)}
+    columns |= {f"denoised:{gene}": denoised[:, i] for i, gene in enumerate(genes)}
+    return pd.concat([spots, pd.DataFrame(columns)], axis=1)
+
+
+def read_tissue(
+    model: Any, tissue: AnnData, config: TissueReadingConfig
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, Document, Document, pd.DataFrame]:
+    """``map_tissue`` with key genes, and the genes of domains and of space.
+
+    Returns
+    -------
+    The tables ``tissue_map``, ``domain_genes``, ``spatial_genes``, ``discordance``, ``trajectory``
+    and ``integration``.
+    """
+    from synthome.evaluation.domain_biology import domain_genes
+    from synthome.preprocessing.spatial_genes import spatially_variable
+
+    spots, summary, path, mixing = map_tissue(model, tissue, config)
+    domain = spots["domain"].to_numpy(str)
+    markers = domain_genes(tissue, domain)
+    graph = Graph.of(graph_of(tissue))
+    whole = spatially_variable(tissue, graph).assign(domain="")
+    varying = pd.concat([whole, spatially_variable(tissue, graph, domain)], ignore_index=True)
+    varying = varying[["domain", "gene", "morans_i", "p_value", "q_value"]]
+    best = markers.sort_values("log2_fold_change", ascending=False).drop_duplicates("domain")
+    chosen = list(dict.fromkeys([*best["gene"], *whole["gene"]]))[: config.n_key_genes]
+    return key_genes(tissue, model, spots, chosen), markers, varying, summary, path, mixing
+
+
+def images_of(cohort: AnnData) -> dict[str, tuple[np.ndarray, float]]:
+    """For each section with an image, the largest one and its scale factor."""
+    found = {}
+    for name, section in cohort.uns.get(SPATIAL, {}).items():
+        for resolution in ("hires", "lowres"):
+            if resolution in section["images"]:
+                scale = section["scalefactors"][f"tissue_{resolution}_scalef"]
+                found[str(name)] = (np.asarray(section["images"][resolution]), float(scale))
+                break
+    return found
