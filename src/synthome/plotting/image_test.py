@@ -88,7 +88,7 @@ def _points(ax: Axes, table: pd.DataFrame, name: str, arms: list[str]) -> None:
         ax.plot(values, y + off, linestyle="none", marker="o", ms=4, color=colour, alpha=0.45,
                 mew=0, zorder=2)  # fmt: skip
         ax.plot([means[arm]] * 2, [y - 0.3, y + 0.3], color=colour, linewidth=2.6, zorder=3)
-        ax.annotate(format_number(means[arm]), (1.01, y), xycoords=("axes fraction", "data"),
+        ax.annotate(_number(means[arm]), (1.01, y), xycoords=("axes fraction", "data"),
                     va="center", fontsize=8, color=colour if arm == OURS else INK)  # fmt: skip
     controls = [mean for arm, mean in means.items() if arm != OURS]
     if controls and OURS in means:
@@ -97,3 +97,8 @@ def _points(ax: Axes, table: pd.DataFrame, name: str, arms: list[str]) -> None:
     ax.tick_params(axis="y", length=0)
     ax.locator_params(axis="x", nbins=4)
     add_grid(ax, "x")
+
+
+def _number(value: float) -> str:
+    """With a decimal where thousands of nats differ by one."""
+    return format_number(value) if abs(value) < 100 else f"{value:,.1f}".replace("-", "−")

@@ -138,7 +138,7 @@ def genes_figure(spots: pd.DataFrame) -> Figure:
         )
     section = spots["section"].astype(str).value_counts().index[0]
     of = spots[spots["section"].astype(str) == section]
-    figure = new_figure(height=2 * 1.9 + 0.7, width=max(1.75 * len(genes), 4.0))
+    figure = new_figure(height=3.5 * _ratio(of) + 0.8, width=max(1.75 * len(genes), 4.0))
     panels = figure.subplots(2, len(genes), squeeze=False)
     size = _diameter(of, 1.6)
     for column, gene in zip(panels.T, genes, strict=True):
@@ -204,12 +204,13 @@ def _grid(
     n_columns = min(len(shown), COLUMNS)
     blocks = [shown[i : i + n_columns] for i in range(0, len(shown), n_columns)]
     panel = PANEL if n_columns > 1 else 1.5 * PANEL
+    tall = panel * max(_ratio(of) for _, of in spots.groupby("section")) + 0.4
     if n_columns == 1 and len(kinds) > 1:  # one section: its maps stand side by side
-        figure = new_figure(height=panel + 0.7, width=panel * len(kinds) + 0.3)
+        figure = new_figure(height=tall + 0.6, width=panel * len(kinds) + 0.3)
         panels = figure.subplots(1, len(kinds), squeeze=False).T
     else:
         n_rows = len(blocks) * len(kinds)
-        figure = new_figure(height=panel * n_rows + 0.8, width=max(panel * n_columns + 0.5, 5.0))
+        figure = new_figure(height=tall * n_rows + 0.8, width=max(panel * n_columns + 0.5, 5.0))
         panels = figure.subplots(n_rows, n_columns, squeeze=False)
     by_section = {str(name): of for name, of in spots.groupby(spots["section"].astype(str))}
     for b, block in enumerate(blocks):
@@ -256,6 +257,13 @@ def _frame(ax: Axes, of: pd.DataFrame, image: Histology | None = None) -> None:
 def _bounds(of: pd.DataFrame) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:
     at = of[["x", "y"]].to_numpy(dtype=float)
     return at.min(axis=0), at.max(axis=0)
+
+
+def _ratio(of: pd.DataFrame) -> float:
+    """Height over width of a section, within what a panel can be."""
+    low, high = _bounds(of)
+    width, height = np.maximum(high - low, 1e-9)
+    return float(np.clip(height / width, 0.4, 1.4))
 
 
 def _diameter(of: pd.DataFrame, panel: float) -> float:

@@ -22,13 +22,17 @@ class FigureWords:
 
 @dataclass(frozen=True)
 class Section:
-    """A further section of a report: paragraphs, perhaps a table, perhaps figures by name."""
+    """A further section of a report: paragraphs, perhaps a table, perhaps figures by name.
+
+    ``plot`` is an interactive figure: ``data`` and ``layout`` of Plotly, as plain JSON.
+    """
 
     title: str
     paragraphs: tuple[str, ...] = ()
     table: pd.DataFrame | None = None
     table_caption: str = ""
     figures: tuple[str, ...] = ()
+    plot: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Answers:
                     else pd.DataFrame(table["data"], columns=table["columns"]),
                     plain["table_caption"],
                     tuple(plain["figures"]),
+                    plain.get("plot"),
                 )
             )
         return cls(

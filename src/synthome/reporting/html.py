@@ -1,14 +1,16 @@
 """One self-contained HTML file that opens with the verdict in words.
 
-Images are data URIs, the style is inline, there is no script, and a content security policy
-forbids the browser to load anything from anywhere: what is shown from a disk, an e-mail or a
-printout is the same. All text from outside is escaped by the template.
+Images are data URIs, the style is inline, and a content security policy forbids the browser to load
+anything from anywhere: what is shown from a disk, an e-mail or a printout is the same. There is no
+script, except where a section has an interactive figure: then the one that draws it is inline, and
+the policy names it by its hash. All text from outside is escaped by the template.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from synthome.errors import InputError
@@ -19,7 +21,14 @@ from synthome.reporting import views
 from synthome.reporting.answers import Verdict
 from synthome.reporting.content import FIGURES, GLOSSARY, LIMITS, FigureWords, Section
 from synthome.reporting.facts import CohortFacts
-from synthome.reporting.page import COLOURS, asset, data_uri, page_environment
+from synthome.reporting.page import (
+    COLOURS,
+    asset,
+    data_uri,
+    page_environment,
+    plot_script,
+    script_hash,
+)
 from synthome.reporting.verdict import GAIN
 from synthome.reporting.vocabulary import VOCABULARIES, outside, outside_of
 
@@ -87,6 +96,7 @@ def render_report(
         )
     words = FIGURES | dict(captions or {})
     shown = {name: views.figure_view(name, uri, words) for name, uri in images.items()}
+    script = plot_script() if any(section.plot for section in sections) else ""
     hide = outside_of(views.redactor(identifiers))
     beyond = [s for s in scores.values() if s.key.startswith(METRIC_PREFIX_EXTERNAL)]
     external = [s for s in beyond if s.key in KEY_SCORES] or beyond
@@ -133,6 +143,8 @@ def render_report(
             glossary=sorted((GLOSSARY | dict(glossary or {})).items(), key=lambda i: i[0].lower()),
             colours=COLOURS,
             css=asset("report.css"),
+            script=Markup(outside(script)),
+            script_hash=script_hash(script),
         )
     )
     return VOCABULARIES[facts.unit](page)

@@ -46,6 +46,13 @@ def script_hash(script: str) -> str:
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
+def plot_script() -> Markup:
+    """The script that draws interactive figures: Plotly's own, and ours that calls it."""
+    from plotly.offline import get_plotlyjs
+
+    return Markup("{}\n{}").format(Markup(get_plotlyjs()), asset("plots.js"))
+
+
 def data_uri(name: str, figure: Figure | bytes) -> str:
     """Write a figure, PNG bytes or SVG bytes as the address of an image that is the image."""
     data = style.png_bytes(figure) if isinstance(figure, Figure) else bytes(figure)

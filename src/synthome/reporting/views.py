@@ -1,10 +1,12 @@
 """What the template shows, as plain rows: no HTML is written here and none is trusted."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from synthome.plotting.history import best_row
 from synthome.plotting.scores import Score, axis_limits, format_number, position
@@ -12,6 +14,7 @@ from synthome.plotting.standing import GROUPS, KEY_SCORES
 from synthome.reporting.answers import Evidence
 from synthome.reporting.content import RUN_WORDS, FigureWords, Section
 from synthome.reporting.facts import CohortFacts
+from synthome.reporting.vocabulary import outside
 
 Redact = Callable[[str], str]
 
@@ -165,7 +168,16 @@ def section_view(section: Section, shown: Mapping[str, dict[str, str]]) -> dict[
         "table": table,
         "table_caption": section.table_caption,
         "figures": [shown[name] for name in section.figures],
+        "plot": None if section.plot is None else embedded_json(section.plot),
     }
+
+
+def embedded_json(document: Mapping[str, Any]) -> Markup:
+    """JSON that may stand inside a ``script`` of type application/json: no tag can begin in it."""
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(outside(text))
 
 
 def validation_view(
