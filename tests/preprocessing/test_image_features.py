@@ -168,8 +168,8 @@ def test_the_key_changes_with_what_decides_the_features_and_with_nothing_else(ti
     changed.add(cache_key(other, AUTO))
     other = tissue.copy()
     first, second = other.uns["spatial"]
-    other.obs["section"] = other.obs["section"].astype(str).replace({first: second})
-    changed.add(cache_key(other, ImageFeatureConfig(kind="statistics")))
+    other.obs["section"] = other.obs["section"].astype(str).map({first: second, second: first})
+    changed.add(cache_key(other, AUTO))
     other = tissue.copy()
     other.uns["spatial"][first]["images"]["hires"] = other.uns["spatial"][first]["images"][
         "hires"
