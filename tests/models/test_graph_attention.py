@@ -72,38 +72,109 @@ def test_attention_agrees_with_pytorch_geometric(kind, shape, dtype, close):
     graph, made = drawn_graph(), layer(*shape, kind).to(dtype)
     options = {"heads": 3, "concat": False, "add_self_loops": False}
     theirs = (nn.GATConv if kind == "gat" else nn.GATv2Conv)(*shape, **options).to(dtype)
+    if kind == "gat":
+        pairs = [(made.weight, theirs.lin.weight), (made.of_source, theirs.att_src)]
+        pairs += [(made.of_target, theirs.att_dst), (made.bias, theirs.bias)]
+    else:
+        pairs = [(made.weight, theirs.lin_l.weight), (made.of_target, theirs.lin_r.weight)]
+        pairs += [(made.of_source, theirs.att), (made.bias, theirs.bias)]
+        torch.nn.init.zeros_(theirs.lin_l.bias)
+        torch.nn.init.zeros_(theirs.lin_r.bias)
     with torch.no_grad():
-        if kind == "gat":
-            theirs.lin.weight.copy_(made.weight)
-            theirs.att_src.copy_(made.of_source[None])
-            theirs.att_dst.copy_(made.of_target[None])
-        else:
-            theirs.lin_l.weight.copy_(made.weight)
-            theirs.lin_r.weight.copy_(made.of_target)
-            theirs.lin_l.bias.zero_()
-            theirs.lin_r.bias.zero_()
-            theirs.att.copy_(made.of_source[None])
-        theirs.bias.copy_(made.bias)
+        for own, other in pairs:
+            other.copy_(own.view_as(other))
     x = torch.randn(30, shape[0], dtype=dtype, requires_grad=True)
     y, expected = made(x, graph), theirs(x, torch.stack([graph.indices, graph.targets]))
     torch.testing.assert_close(y, expected, rtol=close, atol=close)
-    (own,), (other,) = gradients(y, x), gradients(expected, x)
-    torch.testing.assert_close(own, other, rtol=close, atol=close)
+    ours = gradients(y, x, *(own for own, _ in pairs))
+    reference = gradients(expected, x, *(other for _, other in pairs))
+    for own, other in zip(ours, reference, strict=True):
+        torch.testing.assert_close(own, other.view_as(own), rtol=close, atol=close)
 
 
-def test_a_part_with_its_rim_gives_the_rows_of_the_whole():
-    graph, made = drawn_graph(), layer(6, 4)
-    x = torch.randn(30, 6, dtype=torch.float64)
+@pytest.mark.parametrize("kind", ["gat", "gatv2"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients_are_those_of_finite_differences(kind, shape):
+    """Also where one target reads all, one source is read by all, and a target reads none."""
+    star = np.zeros((7, 9))
+    star[0], star[1:6, 2], star[3, 8] = 1.0, 1.0, 1.0
+    graph, made = Graph.of(sparse.csr_array(star)), layer(*shape, kind)
+    x = torch.randn(9, shape[0], dtype=torch.float64, requires_grad=True)
+    names = list(dict(made.named_parameters()))
+
+    def of(x, *parameters):
+        given = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(made, given, (x, graph))
+
+    assert torch.autograd.gradcheck(of, (x, *made.parameters()))
+
+
+@pytest.mark.parametrize("kind", ["gat", "gatv2"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_part_with_its_rim_gives_the_rows_of_the_whole(kind, shape):
+    graph, made = drawn_graph(), layer(*shape, kind)
+    x = torch.randn(30, shape[0], dtype=torch.float64, requires_grad=True)
     index = torch.tensor([11, 2, 23, 5])
     part, nodes = graph.part(index)
-    torch.testing.assert_close(made(x[nodes], part), made(x, graph)[index], rtol=0, atol=1e-14)
+    assert part.n_sources > part.n_targets
+    own, whole = made(x[nodes], part), made(x, graph)[index]
+    torch.testing.assert_close(own, whole, rtol=0, atol=1e-14)
+    inputs = (x, *made.parameters())
+    for a, b in zip(gradients(own, *inputs), gradients(whole, *inputs), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
 
 
-def test_a_target_without_sources_gets_the_bias():
-    graph, made = Graph.of(sparse.csr_array(([1.0], ([0], [1])), shape=(3, 3))), layer(6, 4)
-    y = made(torch.randn(3, 6, dtype=torch.float64), graph)
-    torch.testing.assert_close(y[1:], made.bias.expand(2, -1))
+@pytest.mark.parametrize("kind", ["gat", "gatv2"])
+def test_a_target_without_sources_gets_the_bias(kind):
+    graph = Graph.of(sparse.csr_array(([1.0], ([0], [1])), shape=(3, 3)))
+    made = layer(6, 4, kind)
+    x = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
+    y = made(x, graph)
+    assert torch.equal(y[1:], made.bias.expand(2, -1))
     assert not torch.allclose(y[0], made.bias)
+    (of_x,) = torch.autograd.grad(y[1:].sum(), x)
+    assert torch.equal(of_x, torch.zeros_like(x))
+
+
+@pytest.mark.parametrize("kind", ["gat", "gatv2"])
+def test_the_slope_below_zero_is_the_one_given(kind):
+    """With a slope of 1, what a target adds to all its scores cancels."""
+    graph = drawn_graph()
+    made = GraphAttention(6, 4, kind=kind, negative_slope=1.0).double()
+    x = torch.randn(30, 6, dtype=torch.float64)
+    y = made(x, graph)
+    torch.nn.init.normal_(made.of_target)
+    torch.testing.assert_close(made(x, graph), y)
+
+
+@pytest.mark.parametrize("kind", ["gat", "gatv2"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_messages_as_tensors_give_the_same(kind, shape):
+    """The way of other devices, walked on the CPU."""
+    graph, made = drawn_graph(), layer(*shape, kind)
+    x = torch.randn(30, shape[0], dtype=torch.float64, requires_grad=True)
+    inputs = (x, *made.parameters())
+    y, expected = made._by_edges(x, graph) + made.bias, made(x, graph)
+    torch.testing.assert_close(y, expected, rtol=1e-10, atol=1e-12)
+    for own, other in zip(gradients(y, *inputs), gradients(expected, *inputs), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["gat", "gatv2"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("by_edges", [False, True])
+def test_autocast_is_close_to_full_precision(kind, shape, by_edges):
+    """Products are of 8 bits, exponents and sums are not."""
+    graph, made = drawn_graph(), layer(*shape, kind).float()
+    x = torch.randn(30, shape[0], requires_grad=True)
+    inputs = (x, *made.parameters())
+    expected = made(x, graph)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = (made._by_edges(x, graph) + made.bias) if by_edges else made(x, graph)
+    torch.testing.assert_close(y.float(), expected, rtol=0.05, atol=0.05)
+    for own, other in zip(gradients(y, *inputs), gradients(expected, *inputs), strict=True):
+        assert own.dtype == torch.float32
+        assert (own - other).norm() <= 0.05 * other.norm()
 
 
 @pytest.mark.parametrize("kind", ["gat", "gatv2"])
