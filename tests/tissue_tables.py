@@ -102,8 +102,8 @@ IMAGE = {"kind": "statistics", "n_features": 48, "resolution": 2.0, "digest": "a
 
 
 def domain_genes():
-    rows = [(d, g, lfc, 1e-9, 1e-7, 0.9, 0.4)
-            for d, g, lfc in (("1", "MBP", 2.1), ("1", "PLP1", 1.8), ("2", "PCP4", 1.5))]  # fmt: skip
+    up = (("1", "MBP", 2.1), ("1", "PLP1", 1.8), ("2", "PCP4", 1.5))
+    rows = [(domain, gene, change, 1e-9, 1e-7, 0.9, 0.4) for domain, gene, change in up]
     rows.append(("3", "ACTB", 0.1, 0.4, 0.6, 0.9, 0.9))
     columns = ["domain", "gene", "log2_fold_change", "p_value", "q_value", "share_in", "share_out"]
     return pd.DataFrame(rows, columns=columns)

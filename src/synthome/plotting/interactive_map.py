@@ -29,6 +29,8 @@ DIGITS = 3  # significant, of a value in the page
 HEIGHT = 620  # pixels
 WHOLE = "Viridis"
 
+HOVER = "%{fullData.name}<br>domain %{text}<br>KL %{customdata:.2f}<extra></extra>"
+
 Plot = dict[str, Any]
 
 
@@ -68,7 +70,7 @@ def interactive_map(spots: pd.DataFrame, most: int = MOST) -> Plot:
                         "size": _size(len(drawn)), "line": {"width": 0}},
                 text=_words(drawn.iloc[of]),
                 customdata=drawn["kl"].to_numpy(dtype=np.float32)[of],
-                hovertemplate="%{fullData.name}<br>domain %{text}<br>KL %{customdata:.2f}<extra></extra>",
+                hovertemplate=HOVER,
             )
             for i, (name, of) in enumerate(zip(names, rows, strict=True))
         ]
@@ -127,7 +129,7 @@ def _places(spots: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 def _choices(spots: pd.DataFrame, rows: Sequence[np.ndarray]) -> list[dict[str, Any]]:
     """What the colours may say: of each, its name, its colours by section, and its scale."""
-    found = []
+    found: list[dict[str, Any]] = []
     domains = in_order(spots["domain"])
     colours = {n: GROUP_COLOURS[i % len(GROUP_COLOURS)] for i, n in enumerate(domains)}
     looks = {"domain": colours, "label": label_colours(spots, colours)}

@@ -5,7 +5,6 @@ many spots is painted pixel by pixel, since so many marks would cover one anothe
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,13 +44,8 @@ LIMITS = (0.01, 0.99)  # of the values that a colour scale spans
 SCALE = "viridis"
 
 
-class Histology(NamedTuple):
-    """An image of a section: RGB, and how many of its pixels are one full-resolution pixel."""
-
-    pixels: np.ndarray  # (height, width, 3): uint8, or float from 0 to 1
-    scale: float
-
-
+Histology = tuple[np.ndarray, float]
+"""RGB, (height, width, 3), uint8 or float from 0 to 1; its pixels in one full-resolution pixel."""
 Images = Mapping[str, Histology]
 
 
@@ -236,14 +230,14 @@ def _frame(ax: Axes, of: pd.DataFrame, image: Histology | None = None) -> None:
     low, high = _bounds(of)
     room = 0.03 * max(float((high - low).max()), 1.0)
     if image is not None:
-        pixels = np.asarray(image.pixels)
-        if pixels.ndim != 3 or pixels.shape[2] < 3 or not image.scale > 0:
+        pixels, scale = np.asarray(image[0]), float(image[1])
+        if pixels.ndim != 3 or pixels.shape[2] < 3 or not scale > 0:
             raise InputError(
                 "A histology image must be (height, width, 3) with a scale above 0, but one has "
-                f"shape {pixels.shape} and scale {image.scale:g}."
+                f"shape {pixels.shape} and scale {scale:g}."
             )
         step = max(1, -(-max(pixels.shape[:2]) // IMAGE_SIDE))
-        height, width = (side / image.scale for side in pixels.shape[:2])
+        height, width = (side / scale for side in pixels.shape[:2])
         ax.imshow(pixels[::step, ::step, :3], extent=(0, width, height, 0), zorder=0)
     ax.set_aspect("equal")
     ax.set_xlim(low[0] - room, high[0] + room)
@@ -315,7 +309,7 @@ def _scale(figure: Figure, norm: Normalize, words: str) -> None:
     bar = figure.colorbar(ScalarMappable(norm, SCALE), ax=figure.axes, shrink=0.7, pad=0.02,
                           aspect=25)  # fmt: skip
     bar.set_label(words)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def _name_groups(
