@@ -1,0 +1,199 @@
+"""All that spatial_gvae adds to the report: words for every figure and score, and for every gap."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import tissue_tables as tables
+
+from synthome.evaluation.metrics import METRICS
+from synthome.plotting.scores import read_scores
+from synthome.plotting.style import png_bytes
+from synthome.reporting.content import Answers
+from synthome.reporting.facts import CohortFacts
+from synthome.reporting.html import render_report
+from synthome.reporting.spatial_gvae import SpatialResults, spatial_answers, spatial_figures
+from synthome.reporting.spatial_gvae_words import FIGURES
+from synthome.reporting.verdict import verdict
+
+EMPTY = pd.DataFrame()
+FULL = SpatialResults(
+    tissue_map=tables.spots(side=10),
+    domain_scores=tables.domain_scores(),
+    image_gain=tables.image_gain(),
+    discordance=tables.DISCORDANCE,
+    domain_genes=tables.domain_genes(),
+    spatial_genes=tables.spatial_genes(),
+    trajectory=tables.TRAJECTORY,
+    integration=tables.integration(),
+    held_out=tables.HELD_OUT,
+    image_report=tables.IMAGE,
+)
+
+
+def nan_in_every_number(results):
+    """Every float of every table and document is nan, or None."""
+    found = {}
+    for field in dataclasses.fields(results):
+        value = getattr(results, field.name)
+        if isinstance(value, pd.DataFrame):
+            keep = ["x", "y"]
+            floats = [c for c in value.select_dtypes("float") if c not in keep]
+            found[field.name] = value.assign(**dict.fromkeys(floats, np.nan))
+        else:
+            found[field.name] = {k: None if type(v) in (int, float) else v
+                                 for k, v in value.items()}  # fmt: skip
+    none = dict.fromkeys(("gain", "low", "high", "p_value", "n_pairs"))
+    found["image_gain"]["scores"] = {"ari": none | {"best_control": "", "arms": {}}}
+    found["trajectory"]["connectivities"] = [[np.nan] * 3] * 3
+    return SpatialResults(**found)
+
+
+GAPS = {
+    "no image": dict(
+        tissue_map=tables.spots(side=10, image=False, planted=False),
+        domain_scores=tables.domain_scores(("none",)),
+        image_gain=tables.NO_GAIN,
+        discordance={"tested": False, "reason": "The tissue has no image.", "n_spots": 9},
+        image_report={"kind": "none"},
+    ),
+    "no labels": dict(
+        tissue_map=tables.spots(side=10, labelled=False),
+        domain_scores=tables.domain_scores(labelled=False),
+    ),
+    "one section": dict(
+        tissue_map=tables.spots(("a",), side=10),
+        domain_scores=tables.domain_scores(sections=("a",), seeds=(0,)),
+        integration=EMPTY,
+    ),
+    "no spot": dict(tissue_map=FULL.tissue_map.iloc[:0]),
+    "no scores": dict(domain_scores=FULL.domain_scores.iloc[:0]),
+    "no genes": dict(domain_genes=EMPTY, spatial_genes=EMPTY),
+    "empty with columns": dict(
+        domain_genes=FULL.domain_genes.iloc[:0],
+        spatial_genes=FULL.spatial_genes.iloc[:0],
+        integration=FULL.integration.iloc[:0],
+    ),
+    "no key genes": dict(tissue_map=FULL.tissue_map.filter(regex="^[^:]*$")),
+    "documents empty": dict(
+        image_gain={}, discordance={}, trajectory={}, held_out={}, image_report={}
+    ),
+    "everything empty": {
+        f.name: EMPTY if isinstance(getattr(FULL, f.name), pd.DataFrame) else {}
+        for f in dataclasses.fields(FULL)
+    },
+}  # fmt: skip
+CASES = {"full": FULL, "nan": nan_in_every_number(FULL)} | {
+    name: dataclasses.replace(FULL, **changes) for name, changes in GAPS.items()
+}
+
+
+@pytest.fixture(scope="module")
+def answers():
+    return spatial_answers(FULL)
+
+
+def said_by(answers):
+    return " ".join(p for section in answers.sections for p in section.paragraphs)
+
+
+@pytest.mark.parametrize("results", CASES.values(), ids=CASES)
+def test_whatever_is_missing_every_question_has_an_answer_in_whole_sentences(results):
+    answers = spatial_answers(results)
+    for section in answers.sections:
+        assert section.paragraphs
+        for text in section.paragraphs:
+            assert text.endswith(".")
+            assert "  " not in text
+            assert ".." not in text
+            assert text[0].isupper() or text[0].isdigit()
+            assert not re.search(r"\bnan\b|\binf\b|None\b(?! of)|\[\]|\{", text)
+        if section.table is not None:
+            assert len(section.table)
+            assert "nan" not in section.table.to_string()
+    for key, entry in answers.metrics.items():
+        assert key in METRICS
+        assert entry["value"] is not None
+        assert entry["cheat_wins"] is False
+        assert entry["protocol"]
+    placed = [name for section in answers.sections for name in section.figures]
+    assert sorted(placed) == sorted(FIGURES)
+    document = json.loads(json.dumps(answers.document(), allow_nan=False))
+    again = Answers.from_document(document)
+    assert [s.plot for s in again.sections] == [s.plot for s in answers.sections]
+
+
+@pytest.mark.parametrize("name", ["full", "nan", "no image", "no spot", "everything empty"])
+def test_whatever_is_missing_every_figure_has_its_place(name):
+    figures = spatial_figures(CASES[name])
+    assert list(figures) == list(FIGURES)
+    if name in ("nan", "everything empty"):
+        for figure in figures.values():
+            png_bytes(figure, dpi=15)
+
+
+def test_values_are_those_of_the_tables(answers):
+    found = answers.metrics
+    real = FULL.domain_scores[FULL.domain_scores["arm"] == "real"]
+    none = FULL.domain_scores[FULL.domain_scores["arm"] == "none"]
+    for name in ("ari", "nmi", "ari_refined", "balanced_accuracy", "coherence"):
+        assert found[f"spatial/{name}"]["value"] == pytest.approx(real[name].mean())
+        assert found[f"spatial/{name}"]["floor"] == pytest.approx(none[name].mean())
+    assert found["spatial/ari"]["n"] == 6
+    gain = found["spatial/image_gain"]
+    assert (gain["value"], gain["interval"], gain["floor"], gain["n"]) == (0.04, [0.02, 0.06], 0, 6)
+    assert found["spatial/image_gain_ari"]["value"] == 0.05
+    assert found["spatial/discordance_auprc"]["value"] == 0.81
+    assert found["spatial/discordance_auprc"]["floor"] == 0.04
+    assert found["spatial/section_mixing"]["value"] == 0.74
+    assert found["spatial/section_mixing"]["floor"] == 0.31
+    assert (found["spatial/elbo"]["value"], found["spatial/elbo"]["floor"]) == (-810.8, -860.2)
+    assert (found["spatial/nll"]["value"], found["spatial/nll"]["floor"]) == (801.5, 860.2)
+    assert found["spatial/count_nll"]["floor"] == 170.9
+    assert found["spatial/trajectory_spearman"]["value"] == 0.93
+
+
+def test_every_score_has_a_unit(answers):
+    for score in read_scores(answers.metrics, METRICS).values():
+        assert score.short
+        assert "sample" not in score.unit
+
+
+def test_without_an_image_the_model_itself_is_scored_and_has_no_floor():
+    entry = spatial_answers(CASES["no image"]).metrics["spatial/ari"]
+    none = CASES["no image"].domain_scores
+    assert entry["value"] == pytest.approx(none["ari"].mean())
+    assert entry["floor"] is None
+
+
+def test_a_report_holds_the_map_and_every_caption(answers):
+    facts = CohortFacts(class_sizes={"L1": 50, "L2": 50}, unit="cell", n_train=80, n_test=20)
+    html = render_report(
+        title="Cortex",
+        metrics=answers.metrics,
+        verdict=verdict(answers.metrics, facts),
+        facts=facts,
+        figures=dict.fromkeys(answers.figures, b"\x89PNG\r\n\x1a\nnothing"),
+        captions=answers.figures,
+        sections=answers.sections,
+        limits=answers.limits,
+        glossary=answers.glossary,
+    )
+    assert html.count('<script type="application/json"') == 1
+    assert html.count('class="plot"') == 1
+    assert "Mapped: do domains, image and counts fit?" in html
+    for words in answers.figures.values():
+        assert words.title in html
+    for term in ("Domain", "ARI", "NMI", "KL", "Pseudotime", "Moran&#39;s I", "Internal score"):
+        assert f"<dt>{term}</dt>" in html
+
+
+def test_the_words_speak_of_spots_and_end_as_sentences(answers):
+    said = [*answers.limits, *answers.glossary.values()]
+    said += [w for f in answers.figures.values() for w in (f.how_to_read, f.alt)]
+    for text in said:
+        assert text.endswith(".")
+    assert not re.findall(r"\b(?:patients?|samples?)\b", f"{said} {said_by(answers)}")
