@@ -14,6 +14,7 @@ CPU = (
     "lookup_table",
     "gamma_poisson",
     "omics_lm_training",
+    "graph_attention",
 )
 GPU = (
     "omics_lm_training",
@@ -22,6 +23,7 @@ GPU = (
     "rare_vae_seeds",
     "ldvae_nb",
     "ldvae_training",
+    "graph_attention",
 )
 
 
