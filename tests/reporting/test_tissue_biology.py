@@ -60,6 +60,8 @@ def test_what_the_order_leaves_open_is_said():
     assert "5 spots are not connected to the root" in said
     assert "whether it is right is not known" in said
     assert "connected are" not in said
+    other = TRAJECTORY | {"connectivities": [[0.0, 1.0], [1.0, 0.0]]}  # of other domains
+    assert "connected are" not in trajectory_answer(other, table)
     for path, of in (({}, table), (TRAJECTORY, table.iloc[:0]), (TRAJECTORY | {"domains": ["1"]},
                                                                  table)):  # fmt: skip
         assert trajectory_answer(path, of).startswith("There is no order of domains")

@@ -40,6 +40,8 @@ def test_not_tested_gives_its_reason_once():
         "saw no image."
     )
     assert image_table(NO_GAIN) is None
+    whole = NO_GAIN | {"reason": "The slide has no image."}
+    assert image_answer(whole, {"kind": "none"}) == said
     assert image_words({"kind": "encoder"}).endswith("from an image encoder.")
 
 

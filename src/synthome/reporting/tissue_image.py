@@ -103,7 +103,7 @@ def discordance_answer(summary: Document, spots: pd.DataFrame) -> str:
         "What is compared is the divergence (KL) of what the model believes of a spot after seeing "
         "its counts from what image and neighbours led it to expect. The null is the same "
         f"divergence when spots are shown the image of another spot of their section, {times}.",
-        _where(spots) if flagged else "",
+        _where(spots),
         _planted(summary),
     ]
     return joined(said)
@@ -154,7 +154,7 @@ def _gain(score: Document) -> str:
     if not math.isfinite(gain):
         return "not measured"
     text = format_number(gain, signed=True)
-    if not (math.isfinite(low) and math.isfinite(high)):
+    if not math.isfinite(low + high):
         return f"{text} (no interval)"
     return f"{text} [{format_number(low, signed=True)}, {format_number(high, signed=True)}]"
 
