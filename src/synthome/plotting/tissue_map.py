@@ -38,6 +38,7 @@ MOST_SECTIONS = 12
 COLUMNS = 4  # sections side by side
 PANEL = 2.5  # inches
 DENSE = 40_000  # spots of a section above which pixels are painted
+CRISP = 1_500  # spots of a section from which marks have no soft edges: files a fifth as large
 PER_PIXEL = 3.0  # spots in a painted pixel
 IMAGE_SIDE = 900  # pixels of a histology image are thinned to about this many along a side
 LIMITS = (0.01, 0.99)  # of the values that a colour scale spans
@@ -271,7 +272,8 @@ def _diameter(of: pd.DataFrame, panel: float) -> float:
 def _spots(ax: Axes, of: pd.DataFrame, rgba: Float[np.ndarray, "n 4"], size: float) -> None:
     """Draw spots in their colours: marks, or painted pixels where they are many."""
     if len(of) <= DENSE:
-        ax.scatter(of["x"], of["y"], s=size**2, c=rgba, linewidths=0, rasterized=True, zorder=2)
+        ax.scatter(of["x"], of["y"], s=size**2, c=rgba, linewidths=0, rasterized=True,
+                   antialiased=len(of) < CRISP, zorder=2)  # fmt: skip
         return
     low, high = _bounds(of)
     pixel = float(np.sqrt((high - low).prod() * PER_PIXEL / len(of))) or 1.0
