@@ -23,51 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from synthome.config import Config
 from synthome.errors import InputError
+from synthome.preprocessing.image_config import ImageEncoderConfig
 
 EXTRA = "pip install 'synthome[image]'"
-PREFIXES = ("local-dir:", "hf-hub:")  # as timm writes them; they are not needed
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # where a checkpoint does not say
 SIZE = 224
 TOKENS, PLACES = 3, 4  # axes of what transformers and convolutions give
-
-
-class ImageEncoderConfig(Config):
-    """Which encoder, and what it is shown.
-
-    Attributes
-    ----------
-    checkpoint
-        A folder, or a name on the hub such as ``MahmoodLab/UNI``.
-    patch
-        Side of the patch, in diameters of a spot.
-    batch_size
-        Patches that are encoded at a time.
-    local_files_only
-        The hub is not asked: a name must have been fetched before.
-    """
-
-    checkpoint: str
-    patch: PositiveFloat = 2.0
-    batch_size: PositiveInt = 32
-    local_files_only: bool = False
-
-    @property
-    def name(self) -> str:
-        """The folder, or the name on the hub."""
-        name = self.checkpoint
-        for prefix in PREFIXES:
-            name = name.removeprefix(prefix)
-        return name
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the checkpoint is a folder on this machine."""
-        return Path(self.name).expanduser().is_dir()
 
 
 @dataclass(frozen=True, eq=False)

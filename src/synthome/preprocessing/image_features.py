@@ -8,21 +8,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from anndata import AnnData
 from jaxtyping import Float, UInt8
-from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 from scipy.spatial import cKDTree
 
 from synthome.anndata_schema import IMAGE_FEATURES, SECTION, SPATIAL
-from synthome.config import Config
 from synthome.errors import InputError
+from synthome.preprocessing.image_config import ImageFeatureConfig
 from synthome.preprocessing.image_encoder import (
     ImageEncoder,
-    ImageEncoderConfig,
     encode_spots,
     encoder_folder,
     load_encoder,
@@ -36,39 +34,6 @@ SPOT_OF_PITCH = 0.55  # diameter of a spot over the distance of spots, as in Vis
 
 Kind = Literal["statistics", "encoder", "precomputed", "none"]
 Features = Float[np.ndarray, "n_obs n_features"]
-
-
-class ImageFeatureConfig(Config):
-    """Where the image features come from.
-
-    Attributes
-    ----------
-    kind
-        ``statistics``: colour, stain, texture and nuclei of patches. ``encoder``: a pretrained
-        network. ``precomputed``: those that the file brings. ``none``: none. ``auto``: those of the
-        file, else statistics where every section has an image, else none.
-    scales
-        Sides of the patches of ``statistics``, in diameters of a spot.
-    neighbours
-        So many nearest spots of the section and the spot itself are averaged, and the averages
-        stand beside the features; 0 adds none. For statistics and encoders.
-    resolution
-        Which image of a section is read; ``auto`` takes ``hires`` where there is one.
-    encoder
-        Which network, for ``kind: encoder``.
-    """
-
-    kind: Literal["auto", "statistics", "encoder", "precomputed", "none"] = "auto"
-    scales: tuple[PositiveFloat, ...] = Field(default=(1.0, 2.0, 4.0), min_length=1)
-    neighbours: NonNegativeInt = 0
-    resolution: Literal["auto", "hires", "lowres"] = "auto"
-    encoder: ImageEncoderConfig | None = None
-
-    @model_validator(mode="after")
-    def _encoder_with_its_kind(self) -> Self:
-        if self.kind == "encoder" and self.encoder is None:
-            raise ValueError("kind=encoder needs encoder.checkpoint: a folder or a name on the hub")
-        return self
 
 
 @dataclass(frozen=True, eq=False)
