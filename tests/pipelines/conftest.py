@@ -29,6 +29,12 @@ def finished_ldvae(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def finished_spatial_gvae(tmp_path_factory) -> Path:
+    """A project in which spatial_gvae ran."""
+    return _finish(tmp_path_factory.mktemp("finished_spatial_gvae"), "spatial_gvae")
+
+
+@pytest.fixture(scope="session")
 def finished_omics_lm(tmp_path_factory) -> Path:
     """A project in which omics_lm ran."""
     return _finish(tmp_path_factory.mktemp("finished_omics_lm"), "omics_lm")

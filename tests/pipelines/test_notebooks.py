@@ -14,6 +14,7 @@ NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 FINISHED = {  # the project that a notebook reads
     "02_omics_language_model": "finished_omics_lm",
     "03_ldvae_perturbation": "finished_ldvae",
+    "04_spatial_domains": "finished_spatial_gvae",
 }
 pytestmark = [
     pytest.mark.slow,

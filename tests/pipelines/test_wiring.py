@@ -14,7 +14,7 @@ LAYERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("env", ["base", "cells", "cohort", "geo", "pbmc", "test"])
+@pytest.mark.parametrize("env", ["base", "cells", "cohort", "geo", "pbmc", "test", "tissue", "visium"])
 def test_every_dataset_is_declared(env):
     """Nothing passes between nodes in memory, so a run can be taken up anywhere."""
     bootstrap_project(PROJECT)
@@ -44,7 +44,7 @@ def test_every_dataset_has_a_layer():
 def test_shared_stages_are_pipelines_of_their_own():
     bootstrap_project(PROJECT)
     expected = {"rare_vae", "ingestion", "preprocessing", "augmentation", "evaluation", "export"}
-    expected |= {"rare_vae_study", "leaderboard", "ldvae", "omics_lm"}
+    expected |= {"rare_vae_study", "leaderboard", "ldvae", "omics_lm", "spatial_gvae"}
     assert expected | {"__default__"} == set(pipelines)
     names = {node.name for node in pipelines["rare_vae"].nodes}
     assert {"bulk.validate", "rare_vae.train", "rare_vae.sample", "rare_vae.report"} <= names
@@ -52,5 +52,6 @@ def test_shared_stages_are_pipelines_of_their_own():
         "rare_vae.sample",
         "omics_lm.sample",
         "ldvae.sample",
+        "spatial_gvae.sample",
     }
     assert not {node.name for node in pipelines["__default__"].nodes if "study" in node.tags}

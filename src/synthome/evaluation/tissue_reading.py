@@ -296,7 +296,7 @@ def map_tissue(
     kl = model.kl(tissue)
     planted = _planted(tissue)
     if has_image:
-        null = np.stack(list(_permuted_kl(model, tissue, config)))
+        kl, null = _crossed_kl(model, tissue, config)
         table = disagree.discordance(kl, found.astype(str), Graph.of(graph), null, config.fdr)
         summary = disagree.discordance_scores(table, planted, config.fdr, config.n_permutations)
     else:
@@ -329,6 +329,39 @@ def map_tissue(
     path["label_spearman"] = None
     components = _components(tissue, z.shape[1], config.seed)
     return spots, summary, path, integration(z, components, section_of(tissue))
+
+
+def _crossed_kl(
+    model: Any, tissue: AnnData, config: TissueReadingConfig
+) -> tuple[Float[np.ndarray, " n_obs"], Float[np.ndarray, "n_permutations n_obs"]]:
+    """KL of each spot, with its own image and with those of others, by a model that did not see it.
+
+    A prior that was fitted to a patch has learnt what its image goes with there. So the model is
+    fitted anew without each fold of blocks, and with the full weight of KL(q || p), by which the
+    latent holds what the image can tell (``guidance`` 1).
+    """
+    from synthome.evaluation.parallel import in_order
+
+    fold = _block_folds(tissue, config)
+    guided = model.config.model_copy(update={"guidance": 1.0})
+
+    def run(number: int) -> np.ndarray:
+        own = type(model)(guided, seed=model.seed).fit(tissue[fold != number].copy())
+        every = [own.kl(tissue), *_permuted_kl(own, tissue, config)]
+        return np.stack(every)[:, fold == number]
+
+    found = in_order(run, [(int(f),) for f in np.unique(fold)], config.n_jobs, "discordance")
+    result = np.empty((1 + config.n_permutations, tissue.n_obs))
+    for number, part in zip(np.unique(fold), found, strict=True):
+        result[:, fold == number] = part
+    return result[0], result[1:]
+
+
+def _block_folds(tissue: AnnData, config: TissueReadingConfig) -> np.ndarray:
+    """Whole blocks dealt to folds."""
+    names, of_row = np.unique(tissue.obs[BLOCK].to_numpy(), return_inverse=True)
+    deal = generator(config.seed, "discordance").permutation(len(names)) % config.n_folds
+    return np.asarray(deal[of_row])
 
 
 def _permuted_kl(

@@ -35,6 +35,12 @@ eq. 8 alone, after training: eqs. 1-7 never see one.
 Departures from the published system, each of which can be switched back:
 
 * The image is there: its loaders fill random numbers.
+* Where a spot has few molecules, eq. 5 lets the image decide what its molecules are: on the
+  simulated slice, planted patches of another layer get the layer of their image (ARI 0.84 instead
+  of 0.91). So the image guides by the share w, and learns from molecules for the rest:
+
+      KL becomes  w KL(q || p) + (1 - w) (KL(q || Normal(0, I)) + KL(q held fixed || p))     (9)
+
 * Training starts at the principal components of X~, averaged over neighbours (``start: moments``),
   with a decoder that one step of Fisher scoring gives, and not at random; KL has its full weight
   from there on. Half of the input genes are dropped in each step, and more than 0.1 of no layer.
@@ -124,7 +130,8 @@ class SpatialGVAEConfig(Config):
     """Choices of the model; ``published`` in the parameters switches the departures back.
 
     ``hops`` and ``input_dropout`` belong to X~ of eq. 4; ``section_covariate`` is s of eq. 2, where
-    there are several sections. ``use_image: false`` leaves image features unread.
+    there are several sections. ``use_image: false`` leaves image features unread, ``read_image:
+    false`` keeps them from q, and ``guidance`` is w of eq. 9.
     """
 
     n_latent: PositiveInt = 32
@@ -136,6 +143,8 @@ class SpatialGVAEConfig(Config):
     input_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     likelihood: Literal["auto", "nb", "zinb"] = "auto"
     use_image: bool = True
+    guidance: float = Field(default=0.3, ge=0.0, le=1.0)
+    read_image: bool = True
     section_covariate: bool = True
     start: Literal["moments", "random"] = "moments"
     neighbour_contrast: NonNegativeFloat = 0.0  # weight of eq. 7
@@ -206,7 +215,8 @@ class SpatialGVAE(nn.Module):
         self.genes = Encoder(n_vars, n_hidden, config.dropout, config.input_dropout)
         self.picture = Encoder(n_features, n_hidden, config.dropout, 0.0) if n_features else None
         self.prior_attention = attention(n_hidden, 2 * n_latent) if n_features else None
-        n_read = n_hidden * (2 if n_features else 1)
+        self.guidance, self.read_image = config.guidance, bool(n_features and config.read_image)
+        n_read = n_hidden * (2 if self.read_image else 1)
         self.attention = attention(n_read, 2 * n_latent)
         self.decoder = nn.Linear(n_latent, n_hidden)
         self.decoder_norm = nn.BatchNorm1d(n_hidden)
@@ -227,7 +237,8 @@ class SpatialGVAE(nn.Module):
             qz = _normal(self.attention(h, rows.graph))
             return qz, Normal(torch.zeros_like(qz.loc), torch.ones_like(qz.scale), False)
         seen = self.picture(rows.image)
-        qz = _normal(self.attention(torch.cat([h, seen], dim=-1), rows.graph))
+        both = torch.cat([h, seen], dim=-1) if self.read_image else h
+        qz = _normal(self.attention(both, rows.graph))
         return qz, self._prior(seen, rows.graph)
 
     def prior(self, rows: TissueRows) -> Normal:
@@ -256,7 +267,7 @@ class SpatialGVAE(nn.Module):
         logits, pi_logits = self.decode(qz.rsample(), rows.batch)
         nll = -softmax_nb(rows.counts, logits, rows.library_size, self.log_theta, pi_logits)
         kl = kl_divergence(qz, pz).sum(dim=-1).mean()
-        terms = {"loss": nll + kl_weight * kl, "nll": nll, "kl": kl}
+        terms = {"loss": nll + kl_weight * self._guided(qz, pz, kl), "nll": nll, "kl": kl}
         if self.contrast:
             terms["contrast"] = neighbour_contrast(qz.loc, rows.graph, self.contrast_temperature)
             terms["loss"] = terms["loss"] + self.contrast * terms["contrast"]
@@ -265,6 +276,16 @@ class SpatialGVAE(nn.Module):
             terms["clustering"] = clustering_loss(q, self.share_of_centre)
             terms["loss"] = terms["loss"] + self.clustering_weight * terms["clustering"]
         return terms
+
+    def _guided(self, qz: Normal, pz: Normal, kl: Tensor) -> Tensor:
+        """Eq. 9."""
+        if self.picture is None or self.guidance == 1.0:
+            return kl
+        w = self.guidance
+        free = 0.5 * (qz.loc.square() + qz.variance - 1.0) - qz.scale.log()
+        still = Normal(qz.loc.detach(), qz.scale.detach(), validate_args=False)
+        learns = kl_divergence(still, pz).sum(dim=-1).mean()
+        return w * kl + (1.0 - w) * (free.sum(dim=-1).mean() + learns)
 
     @torch.no_grad()
     def begin(self, rows: TissueRows, null: NullNB, seed: int) -> None:
