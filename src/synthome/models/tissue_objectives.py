@@ -44,5 +44,5 @@ def neighbour_contrast(
     unit = nn.functional.normalize(z, dim=-1)
     similar = unit[i] @ unit.T / temperature
     own = torch.arange(len(i), device=z.device)
-    similar = similar.index_put((own, i), torch.full((len(i),), -torch.inf, device=z.device))
+    similar = similar.index_put((own, i), similar.new_full((len(i),), -torch.inf))
     return nn.functional.cross_entropy(similar, j)
