@@ -14,7 +14,9 @@ LAYERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("env", ["base", "cells", "cohort", "geo", "pbmc", "test", "tissue", "visium"])
+@pytest.mark.parametrize(
+    "env", ["base", "cells", "cohort", "geo", "pbmc", "test", "tissue", "visium"]
+)
 def test_every_dataset_is_declared(env):
     """Nothing passes between nodes in memory, so a run can be taken up anywhere."""
     bootstrap_project(PROJECT)

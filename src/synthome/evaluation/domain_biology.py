@@ -30,6 +30,7 @@ N_NEIGHBORS = 15
 MOST_SPOTS = 20_000  # that a path is looked for among
 HOPS = 2  # averages over neighbours, before the number of domains is looked for
 DIMS = 15
+INTERIOR = 0.85  # share of the spots that count as inside of a domain
 NEIGHBOURHOOD = 19.0  # spots within two hops: what they say is said once
 
 
@@ -150,12 +151,16 @@ def estimate_k(
     Mixtures of normals with one covariance are fitted to the latent averaged over neighbours. The
     averages of spots within two hops say nearly the same, so that a likelihood counts for a
     nineteenth of the spots; the number of domains has the smallest Bayesian information criterion.
+    Averages across a border are of no domain: the spots that further averages move most are left
+    out.
     """
     from sklearn.decomposition import PCA
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     read = smoothed(z, graph, HOPS)
+    moves = np.linalg.norm(smoothed(read, graph, HOPS) - read, axis=1)
+    read = read[moves <= np.quantile(moves, INTERIOR)]
     if len(read) > MOST_SPOTS:
         read = read[np.sort(generator(0, "number of domains").permutation(len(read))[:MOST_SPOTS])]
     d = min(DIMS, *read.shape)

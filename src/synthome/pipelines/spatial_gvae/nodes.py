@@ -43,7 +43,6 @@ def map_tissue(
 
 def answer(
     cohort: AnnData,
-    prepared: AnnData,
     held_out_scores: Document,
     domain_scores: pd.DataFrame,
     image_gain: Document,

@@ -48,7 +48,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 answer,
-                ["cohort", "prepared", *TABLES, "image_report"],
+                ["cohort", *TABLES, "image_report"],
                 ["answers", *(f"figure_{name}" for name in FIGURES)],
                 name="answer",
             ),

@@ -1,0 +1,107 @@
+"""A tissue read: arms of the image test, held-out likelihood, maps."""
+
+import numpy as np
+import pytest
+from tissues import prepared_tissue
+
+from synthome.anndata_schema import BLOCK, IMAGE_FEATURES, labels
+from synthome.evaluation import tissue_reading as read
+from synthome.evaluation.domains import DomainConfig
+from synthome.models.spatial_gvae import SpatialGVAEConfig, SpatialGVAEGenerator
+
+CONFIG = read.TissueReadingConfig(
+    arms=("real", "shuffled", "none"),
+    n_seeds=2,
+    n_folds=3,
+    n_permutations=2,
+    most_domains=6,
+    domains=DomainConfig(hops=(0, 1), dims=(5,), n_starts=1),
+    n_jobs=1,
+)
+
+
+def build(seed):
+    training = {"max_epochs": 3}
+    config = SpatialGVAEConfig.model_validate({"n_latent": 6, "n_hidden": 32, "training": training})
+    return SpatialGVAEGenerator(config, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def tissue():
+    return prepared_tissue()
+
+
+@pytest.fixture(scope="module")
+def fitted(tissue):
+    return build(0).fit(tissue)
+
+
+def test_every_arm_is_fitted_from_every_seed(tissue):
+    table, model = read.fit_arms(tissue, build, CONFIG)
+    assert set(zip(table["arm"], table["seed"], strict=True)) == {
+        (arm, seed) for arm in CONFIG.arms for seed in (0, 1)
+    }
+    expected = build(0).fit(tissue).embed(tissue)
+    np.testing.assert_array_equal(model.embed(tissue), expected)
+    none = table[table["arm"] == "none"]
+    assert np.allclose(none["prior_balanced_accuracy"], none["prior_balanced_accuracy"].iloc[0])
+    assert table[["ari", "nll", "balanced_accuracy"]].notna().all().all()
+
+
+def test_arms_differ_by_their_image_alone(tissue):
+    shown = read.of_arm(tissue, "shuffled", 0)
+    assert (shown.X != tissue.X).nnz == 0
+    own, other = tissue.obsm[IMAGE_FEATURES], shown.obsm[IMAGE_FEATURES]
+    assert not np.allclose(own, other)
+    np.testing.assert_allclose(np.sort(own[:, 0]), np.sort(other[:, 0]))
+    assert IMAGE_FEATURES not in read.of_arm(tissue, "none", 0).obsm
+    assert read.arms(read.with_image(tissue, None), CONFIG) == ["none"]
+
+
+def test_held_out_likelihood_is_of_test_blocks(tissue, fitted):
+    found = read.held_out(fitted, tissue, CONFIG)
+    assert found["n_spots"] == (tissue.obs["split"] == "test").sum()
+    assert found["elbo"] == pytest.approx(-(found["nll"] + found["kl"]))
+    assert 0 < found["count_nll"] < found["nll"]
+
+
+def test_discordance_is_judged_by_models_that_did_not_see_the_block(tissue, fitted, monkeypatch):
+    seen = []
+    original = SpatialGVAEGenerator.fit
+
+    def watched(self, train, **options):
+        seen.append((set(train.obs[BLOCK]), self.config.guidance))
+        return original(self, train, **options)
+
+    monkeypatch.setattr(SpatialGVAEGenerator, "fit", watched)
+    kl, null = read._crossed_kl(fitted, tissue, CONFIG)
+    assert kl.shape == (tissue.n_obs,)
+    assert null.shape == (2, tissue.n_obs)
+    every = set(tissue.obs[BLOCK])
+    assert len(seen) == CONFIG.n_folds
+    assert all(guidance == 1.0 and blocks < every for blocks, guidance in seen)
+    assert set.union(*(every - blocks for blocks, _ in seen)) == every
+
+
+def test_a_tissue_is_read_without_an_image_and_without_labels(tissue):
+    bare = read.with_image(tissue, None)
+    bare.obs[bare.uns["synthome"]["label_key"]] = "tissue"
+    model = build(0).fit(bare)
+    spots, genes, varying, discordance, path, mixing = read.read_tissue(model, bare, CONFIG)
+    assert not discordance["tested"]
+    assert not spots["disagrees"].any()
+    assert (spots["label"] == "").all()
+    assert spots["kl"].notna().all()
+    assert mixing.empty
+    assert set(varying["domain"]) >= {""}
+    assert path["domains"]
+    assert set(genes["domain"]) <= set(spots["domain"])
+    assert sum(name.startswith("denoised:") for name in spots) == CONFIG.n_key_genes
+
+
+def test_the_number_of_domains_is_given_or_that_of_the_labels(tissue, fitted):
+    z = fitted.embed(tissue)
+    n_labels = len(set(labels(tissue)))
+    assert read.number_of_domains(tissue, z, CONFIG)[0] == n_labels
+    given = CONFIG.model_copy(update={"k": 3})
+    assert read.number_of_domains(tissue, z, given)[0] == 3
