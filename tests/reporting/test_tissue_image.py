@@ -15,7 +15,7 @@ def test_a_gain_is_told_with_its_interval_pairs_and_best_control():
     assert said.startswith("The image helped on this tissue")
     assert ("ARI of the domains +0.05 [+0.03, +0.07] against “coordinates alone”, 6 pairs, p 0.031"
             in said)  # fmt: skip
-    assert "labels read before the counts (balanced accuracy) +0.20" in said
+    assert "labels read from the image alone (balanced accuracy) +0.20" in said
     assert "48 numbers for each spot, from statistics of colour and texture" in said
 
 

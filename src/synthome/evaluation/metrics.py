@@ -570,9 +570,9 @@ SPATIAL = (  # of a model of tissues: floor, ceiling and cheat are told in each 
     ),
     Metric(
         "spatial/prior_balanced_accuracy",
-        "Labels read from image and neighbourhood alone",
-        "The same from what the model expects of a spot before it sees its counts. The floor is "
-        "the model without an image, which expects the same nearly everywhere.",
+        "Labels read from the image alone",
+        "The same from the image features themselves, without the model, whose prior has learnt by "
+        "heart what goes with the image of each spot. The floor is a guess: there is no image.",
         1.0, "higher", "truth", SHARE,
     ),
     Metric(
@@ -630,9 +630,9 @@ SPATIAL = (  # of a model of tissues: floor, ceiling and cheat are told in each 
         for end, what, score, bounds in (
             ("", "labels read from the latents", "Balanced accuracy of the labels", CORRELATION),
             ("_ari", "domains", "ARI of the domains", (-2.0, 2.0)),
-            ("_prior", "labels read before the counts", "Balanced accuracy before the counts are "
-             "seen", CORRELATION),
-            ("_elbo", "evidence", "Evidence of held-out spots, in nats,", ANY),
+            ("_prior", "labels read from the image alone", "Balanced accuracy from image features",
+             CORRELATION),
+            ("_elbo", "evidence", "Evidence of the spots, in nats,", ANY),
         )
     ),
     Metric(

@@ -30,7 +30,7 @@ ARMS = {  # as in the table of scores -> in words
 SCORES = {
     "ari": "ARI of the domains",
     "balanced_accuracy": "Labels read from the latents\n(balanced accuracy)",
-    "prior_balanced_accuracy": "Labels read before the counts\n(balanced accuracy)",
+    "prior_balanced_accuracy": "Labels read from the image alone\n(balanced accuracy)",
     "elbo": "Evidence (ELBO), nats per spot",
 }
 OURS = "real"

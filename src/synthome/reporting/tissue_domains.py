@@ -19,7 +19,7 @@ SCORES = {  # of the table of domains -> in words
     "nmi": "NMI, domains",
     "nmi_refined": "NMI, refined domains",
     "balanced_accuracy": "Labels read from the latents (balanced accuracy)",
-    "prior_balanced_accuracy": "Labels read before the counts (balanced accuracy)",
+    "prior_balanced_accuracy": "Labels read from the image alone (balanced accuracy)",
     "coherence": "Coherence (internal)",
     "silhouette": "Silhouette (internal)",
     "davies_bouldin": "Davies-Bouldin (internal)",
