@@ -57,6 +57,15 @@ def test_colour_tells_the_arm_and_marker_the_class(cohort, synthetic, texts_of):
     assert not any("patient_" in text for text in shown)
 
 
+def test_samples_without_a_label_are_no_class_without_a_name(cohort, synthetic, texts_of):
+    """Spots that nobody labelled stay in a tissue."""
+    cohort.obs["condition"] = cohort.obs["condition"].astype(str)
+    cohort.obs.iloc[:3, cohort.obs.columns.get_loc("condition")] = ""
+    shown = texts_of(pca_figure(cohort, synthetic))
+    assert "Without a label" in shown
+    assert not any(text.strip() == "Class:" for text in shown)
+
+
 @pytest.mark.parametrize("ending", ["", " of the peripheral blood"])
 def test_the_legend_fits_however_long_the_names_are(cohort, synthetic, ending):
     """Cell types have long names, and a legend that is too wide is cut off."""

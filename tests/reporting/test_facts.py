@@ -54,6 +54,22 @@ def test_cells_are_told_by_their_row_in_the_source(cohort):
     assert cohort_facts(cohort).unit == "cell"
 
 
+def test_spots_are_told_by_their_place(cohort):
+    cohort.obsm["spatial"] = np.zeros((6, 2))
+    assert cohort_facts(cohort).unit == "spot"
+
+
+def test_samples_without_a_label_are_counted_and_are_no_class(cohort):
+    """No smallest group without a name, and no chance of one class too many."""
+    cohort.obs["condition"] = ["case"] * 3 + ["", "control", ""]
+    facts = cohort_facts(cohort)
+    assert facts.class_sizes == {"case": 3, "control": 1}
+    assert (facts.n_unlabelled, facts.n_samples) == (2, 6)
+    said = dict(fact_rows(facts))
+    assert said["Without a label"].startswith("2, left out")
+    assert said["Real samples"] == "6"
+
+
 NOBODY = pd.DataFrame(index=pd.Index([], dtype=str))
 ABSENT = AnnData(np.zeros((0, 0)), obs=NOBODY, var=NOBODY)
 

@@ -232,7 +232,7 @@ def _legend(figure: Figure, points: pd.DataFrame, classes: list[str]) -> None:
             markersize=7,
             markerfacecolor=MUTED,
             markeredgecolor=MUTED,
-            label=f"Class: {short(name)}",
+            label=f"Class: {short(name)}" if name else "Without a label",
         )
         for i, name in enumerate(classes)
     ]

@@ -23,6 +23,7 @@ class CohortFacts(Config):
     name: str = ""
     unit: Unit = "patient"  # what a row of the cohort is
     class_sizes: dict[str, NonNegativeInt]
+    n_unlabelled: NonNegativeInt = 0  # samples of no class
     n_genes: NonNegativeInt | None = None  # genes of the cohort after validation
     n_genes_synthetic: NonNegativeInt | None = None  # genes of the synthetic cohort
     n_genes_scored: NonNegativeInt | None = None  # genes that scores are computed on
@@ -44,7 +45,7 @@ class CohortFacts(Config):
     @property
     def n_samples(self) -> int:
         """Samples of the cohort."""
-        return sum(self.class_sizes.values())
+        return sum(self.class_sizes.values()) + self.n_unlabelled
 
     @property
     def n_external(self) -> int:
@@ -70,6 +71,7 @@ def cohort_facts(
         name=name,
         unit=unit_of(cohort),
         class_sizes=_sizes(cohort),
+        n_unlabelled=int((labels(cohort) == "").sum()),
         n_genes=cohort.n_vars,
         n_genes_synthetic=None if synthetic is None else synthetic.n_vars,
         n_genes_scored=n_genes_scored,
@@ -93,5 +95,5 @@ def cohort_facts(
 
 
 def _sizes(adata: AnnData) -> dict[str, int]:
-    names = sorted(labels(adata).tolist())
+    names = sorted(name for name in labels(adata).tolist() if name)
     return {name: names.count(name) for name in dict.fromkeys(names)}

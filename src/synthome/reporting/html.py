@@ -67,7 +67,7 @@ def render_report(
         The content of ``metrics.json``.
     verdict, facts
         What ``reporting.verdict.verdict`` said, and the cohort it was said of, which also decides
-        whether the page speaks of patients or of cells (``reporting.vocabulary``).
+        whether the page speaks of patients, cells or spots (``reporting.vocabulary``).
     figures, captions
         Figure, PNG bytes or SVG bytes by name; the names of ``content.FIGURES`` have captions,
         ``captions`` adds others or replaces them. They appear in the order given.
@@ -127,7 +127,7 @@ def render_report(
             external=[views.strip(score) for score in external if score.measured],
             key_figure=shown.get(KEY_FIGURE) if KEY_FIGURE not in placed else None,
             figures=[v for name, v in shown.items() if name not in placed | {KEY_FIGURE}],
-            sections=[views.section_view(section, shown) for section in sections],
+            sections=[views.section_view(section, shown, outside) for section in sections],
             copies=[scores[key].name for key in verdict.copies_win if key in scores],
             rates=[key for key in scores if "_tpr_at_" in key],
             validations=list(

@@ -62,6 +62,8 @@ GLOSSARY: dict[str, str] = {
     "as by chance.",
     "AUPRC": "How well a ranking puts what is sought first (area under precision and recall): 1 is "
     "perfect, and chance is the share of what is sought.",
+    "Block": "A compact part of a section. Its spots are learned from or held out together, since "
+    "neighbours are alike.",
     "Control of the image": "A training with an image that cannot help: that of other spots, "
     "turned, mirrored, noise, coordinates alone, or none. What is gained over the best of them is "
     "owed to the image.",
@@ -78,6 +80,8 @@ GLOSSARY: dict[str, str] = {
     "Latent": "One of a few numbers into which a model squeezes the genes of a spot.",
     "Moran's I": "How alike neighbours are in a gene: 1 is fully, 0 is not at all.",
     "Nat": "A unit of information: 1.44 bits.",
+    "Neighbour": "Of domains and of the image, a spot that lies beside another in the tissue. Of "
+    "synthetic spots, a real one with like expression.",
     "NLL": "What the counts of a spot cost under a model, in nats (negative log-likelihood). The "
     "smaller, the better.",
     "NMI": "How much one map tells of another (normalised mutual information): 1 is all, 0 is "

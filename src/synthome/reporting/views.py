@@ -93,10 +93,13 @@ def fact_rows(facts: CohortFacts) -> list[tuple[str, str]]:
         external = f"{facts.n_external:,} samples: {sizes(facts.external_class_sizes)}"
         external += f"; {shared:,} genes shared" if shared else ""
         external = f"{facts.external_name}, {external}" if facts.external_name else external
+    left_out = "left out where synthetic samples are scored"
+    unlabelled = f"{facts.n_unlabelled:,}, {left_out}" if facts.n_unlabelled else ""
     rows = [
         ("Cohort", facts.name + (" (simulated)" if facts.simulated else "")),
         ("Real samples", f"{facts.n_samples:,}"),
         (f"Classes{label}", sizes(facts.class_sizes)),
+        ("Without a label", unlabelled),
         ("Genes", ", ".join(filter(None, genes))),
         ("Values", scale.get(facts.scale, facts.scale)),
         ("Splits", "; ".join(split)),
@@ -152,21 +155,23 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
     return rows
 
 
-def section_view(section: Section, shown: Mapping[str, dict[str, str]]) -> dict[str, Any]:
-    """Prepare a further section: its table as text, its figures by name."""
+def section_view(
+    section: Section, shown: Mapping[str, dict[str, str]], mark: Callable[[str], str] = str
+) -> dict[str, Any]:
+    """Prepare a further section: its table as text, its figures by name, all words marked."""
     table = None
     if section.table is not None:
         cells = [
-            [format_number(v) if isinstance(v, float) else str(v) for v in row]
+            [mark(format_number(v) if isinstance(v, float) else str(v)) for v in row]
             for row in section.table.itertuples(index=False)
         ]
-        table = {"head": [str(column) for column in section.table.columns], "rows": cells}
+        table = {"head": [mark(str(name)) for name in section.table.columns], "rows": cells}
     return {
         "id": re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-"),
-        "title": section.title,
-        "paragraphs": section.paragraphs,
+        "title": mark(section.title),
+        "paragraphs": [mark(text) for text in section.paragraphs],
         "table": table,
-        "table_caption": section.table_caption,
+        "table_caption": mark(section.table_caption),
         "figures": [shown[name] for name in section.figures],
         "plot": None if section.plot is None else embedded_json(section.plot),
     }

@@ -1,8 +1,10 @@
-"""What the rows of a cohort are called: the report is written of patients, and said of cells.
+"""What the rows of a cohort are called: the report is written of patients, and said of others.
 
-All texts of ours, from the meaning of a score to the axis of a figure, speak of patients. For a
-cohort of cells, a finished page or figure is said again in other words, here and nowhere else. What
-comes from outside (names, columns, files, commands) stands between marks and is left as it is.
+All texts that systems share, from the meaning of a score to the axis of a figure, speak of
+patients. For a cohort of cells or a tissue of spots, a finished page or figure is said again in
+other words, here and nowhere else. What comes from outside (names, columns, files, commands) stands
+between marks and is left as it is, and so are the sections that a system adds, which know their
+rows.
 """
 
 import re
@@ -14,17 +16,41 @@ from anndata import AnnData
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from synthome.anndata_schema import SOURCE_ROW
+from synthome.anndata_schema import SOURCE_ROW, SPATIAL
 
-Unit = Literal["patient", "cell"]
+Unit = Literal["patient", "cell", "spot"]
+Phrases = tuple[tuple[str, str], ...]
 OPEN, CLOSE = "\ue000", "\ue001"  # of Unicode's private use area, which no text needs
 
+
+def _rows(row: str) -> Phrases:
+    """What is said alike of all rows that are no patients."""
+    phrases = (
+        ("in a tissue sample", "in a {0}"),
+        ("No person gave it", "It was measured in no {0}"),
+        ("real patients whom neither", "real {0}s which neither"),
+        ("people who took no part", "{0}s that took no part"),
+        ("who took part", "which {0}s took part"),
+        ("a person", "a {0}"),
+        ("their rows are from anybody", "their rows are from any {0}"),
+        ("Planted disease genes", "Planted genes"),
+        ("In simulated patients the disease genes", "In simulated {0}s the planted genes"),
+        ("patients", "{0}s"),
+        ("patient", "{0}"),
+        ("samples", "{0}s"),
+        ("sample", "{0}"),
+    )
+    return tuple((phrase, words.format(row)) for phrase, words in phrases)
+
+
 # Longer phrases come first: of several that begin at a place, the first is taken.
-CELLS: tuple[tuple[str, str], ...] = (
+NO_GROUP = (
+    "No patient column was named, so each sample counts as a patient of its own. If some patients "
+    "gave several samples, name the column with group=COLUMN: without it the scores are too good."
+)
+CELLS: Phrases = (
     (
-        "No patient column was named, so each sample counts as a patient of its own. If some "
-        "patients gave several samples, name the column with group=COLUMN: without it the scores "
-        "are too good.",
+        NO_GROUP,
         "No donor column was named, so each cell counts for itself. Cells of one donor are alike: "
         "if they come from several donors, name the column with donor=COLUMN; without it the "
         "scores are too good.",
@@ -37,32 +63,70 @@ CELLS: tuple[tuple[str, str], ...] = (
         "confirmed on real patients before anybody acts on them",
         "confirmed on cells of further donors before anybody acts on them",
     ),
-    ("in a tissue sample", "in a cell"),
-    ("No person gave it", "It was measured in no cell"),
-    ("real patients whom neither", "real cells which neither"),
     ("the others, who were seen", "the others, which were seen"),
-    ("patients whose data were used from patients whose data were not",
-     "cells whose data were used from cells whose data were not"),
-    ("people who took no part", "cells that took no part"),
-    ("who took part", "which cells took part"),
-    ("a person", "a cell"),
-    ("their rows are from anybody", "their rows are from any cell"),
     ("the diagnosis", "the cell type"),
     ("Top genes of the disease", "Top genes of the cell types"),
-    ("Planted disease genes", "Planted genes"),
-    ("In simulated patients the disease genes", "In simulated cells the planted genes"),
-    ("patients", "cells"),
-    ("patient", "cell"),
-    ("samples", "cells"),
-    ("sample", "cell"),
-)  # fmt: skip
+    *_rows("cell"),
+)
+SPOTS: Phrases = (
+    (
+        NO_GROUP,
+        "Spots of one tissue are alike, and those that were held out lie in blocks of the same "
+        "sections as those that were learned from: for tissue of another donor, the scores are too "
+        "good.",
+    ),
+    (
+        "These patients are simulated: the report shows the method and says nothing about any "
+        "disease",
+        "This tissue is simulated: the report shows the method and says nothing about any real one",
+    ),
+    (
+        "Safety is judged by the attacks that were run",
+        "Safety is judged by the attacks that were run, which ask whether a spot was used, and not "
+        "whose tissue it is",
+    ),
+    ("Treat them like patient data", "Treat them like the data of the patient who gave the tissue"),
+    ("patients of another clinic", "tissue of another donor"),
+    ("Patients of another study", "Tissue of another study"),
+    (
+        "identifier of a patient or sample",
+        "identifier of a spot; sections keep the names that they were given",
+    ),
+    ("they add no patient, no rare subtype", "they add no donor, no rare structure"),
+    (
+        "confirmed on real patients before anybody acts on them",
+        "confirmed on tissue of further donors before anybody acts on them",
+    ),
+    (
+        "one part of the patients and checked on the others, who were seen",
+        "some blocks of the sections and checked on the spots of the others, which were seen",
+    ),
+    (
+        "equal parts into which patients are divided",
+        "equal parts to which the blocks of the sections are dealt",
+    ),
+    ("held-out samples", "held-out spots, in blocks of their own"),
+    (
+        "The fewer the patients, the wider",
+        "The fewer the spots, the wider; since neighbours are alike, it is rather too narrow",
+    ),
+    ("around a person", "that are alike to a spot"),
+    ("recognises real patients", "names the labels of real spots"),
+    ("recognising real patients", "naming the labels of real spots"),
+    ("the diagnosis", "the label"),
+    ("Top genes of the disease", "Top genes of the labels"),
+    ("A map of the samples (PCA)", "A map of the spots by expression (PCA)"),
+    ("A map of neighbourhoods (UMAP)", "A map of neighbourhoods in expression (UMAP)"),
+    ("Read who lies next to whom", "Read which spots lie next to which"),
+    *_rows("spot"),
+)
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """Phrases and what is said instead; a phrase that begins a sentence keeps its capital."""
 
-    phrases: tuple[tuple[str, str], ...] = ()
+    phrases: Phrases = ()
 
     def __call__(self, text: str) -> str:
         """Say ``text`` in these words, and drop the marks of ``outside``."""
@@ -93,7 +157,11 @@ class Vocabulary:
         return _pattern(phrase for phrase, _ in self.phrases).sub(say, text)
 
 
-VOCABULARIES: dict[Unit, Vocabulary] = {"patient": Vocabulary(), "cell": Vocabulary(CELLS)}
+VOCABULARIES: dict[Unit, Vocabulary] = {
+    "patient": Vocabulary(),
+    "cell": Vocabulary(CELLS),
+    "spot": Vocabulary(SPOTS),
+}
 
 
 def outside(text: str) -> str:
@@ -107,8 +175,10 @@ def outside_of(change: Callable[[str], str]) -> Callable[[str], str]:
 
 
 def unit_of(adata: AnnData) -> Unit:
-    """What a row of a cohort is: only cells know their row in a source."""
-    return "cell" if SOURCE_ROW in adata.obs else "patient"
+    """What a row of a cohort is: only cells know their row in a source, and only spots a place."""
+    if SOURCE_ROW in adata.obs:
+        return "cell"
+    return "spot" if SPATIAL in adata.obsm else "patient"
 
 
 def _pattern(phrases: Iterable[str]) -> re.Pattern[str]:
