@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 from sklearn.metrics import adjusted_rand_score
 
 from synthome.errors import InputError
-from synthome.evaluation.domains import DomainConfig, consensus, find_domains, smoothed
+from synthome.evaluation.domains import DomainConfig, find_domains, smoothed
 
 CONFIG = DomainConfig(dims=(3, 5), n_starts=2)
 
@@ -46,13 +46,6 @@ def test_other_random_numbers_hardly_move_the_domains():
         for s in range(4)
     ]
     assert np.ptp(scores) < 0.03
-
-
-def test_several_latents_vote_together():
-    z, graph, band = bands()
-    noise = np.random.default_rng(1).normal(size=z.shape)
-    found = consensus([z, z, noise], graph, 4, CONFIG)
-    assert adjusted_rand_score(band, found) > 0.8
 
 
 def test_spots_beyond_those_that_mixtures_see_are_assigned():

@@ -54,6 +54,12 @@ def test_an_image_that_is_worse_than_none_does_not_help():
     assert found["verdict"] == "does not help"
 
 
+def test_what_was_not_trained_is_no_control():
+    some = table([0.8, 0.9, 0.85], [0.6, 0.7, 0.65], [0.5, 0.5, 0.5])
+    untrained = some[some["arm"] == "none"].assign(arm="components", balanced_accuracy=0.99)
+    assert image_gain(pd.concat([some, untrained])) == image_gain(some)
+
+
 def test_two_pairs_tell_nothing():
     assert image_gain(table([0.8, 0.8], [0.1, 0.1], [0.1, 0.1]))["verdict"] == "cannot be told"
 

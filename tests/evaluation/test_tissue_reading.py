@@ -7,6 +7,7 @@ from tissues import prepared_tissue
 from synthome.anndata_schema import BLOCK, IMAGE_FEATURES, labels
 from synthome.evaluation import tissue_reading as read
 from synthome.evaluation.domains import DomainConfig
+from synthome.evaluation.image_gain import BASELINE
 from synthome.models.spatial_gvae import SpatialGVAEConfig, SpatialGVAEGenerator
 
 CONFIG = read.TissueReadingConfig(
@@ -38,14 +39,17 @@ def fitted(tissue):
 
 def test_every_arm_is_fitted_from_every_seed(tissue):
     table, model = read.fit_arms(tissue, build, CONFIG)
-    assert set(zip(table["arm"], table["seed"], strict=True)) == {
+    trained = table[table["arm"] != BASELINE]
+    assert set(zip(trained["arm"], trained["seed"], strict=True)) == {
         (arm, seed) for arm in CONFIG.arms for seed in (0, 1)
     }
+    assert (table["arm"] == BASELINE).sum() == 1
     expected = build(0).fit(tissue).embed(tissue)
     np.testing.assert_array_equal(model.embed(tissue), expected)
     none = table[table["arm"] == "none"]
     assert np.allclose(none["prior_balanced_accuracy"], none["prior_balanced_accuracy"].iloc[0])
-    assert table[["ari", "nll", "balanced_accuracy"]].notna().all().all()
+    assert table[["ari", "balanced_accuracy"]].notna().all().all()
+    assert trained["nll"].notna().all()
 
 
 def test_arms_differ_by_their_image_alone(tissue):
@@ -105,3 +109,29 @@ def test_the_number_of_domains_is_given_or_that_of_the_labels(tissue, fitted):
     assert read.number_of_domains(tissue, z, CONFIG)[0] == n_labels
     given = CONFIG.model_copy(update={"k": 3})
     assert read.number_of_domains(tissue, z, given)[0] == 3
+
+
+def test_the_floor_is_what_the_model_reads_and_no_training(tissue, fitted):
+    """It is blind to the weights, and to the image."""
+    found = read.components(fitted, tissue)
+    other = build(7).fit(tissue)
+    other.inputs = fitted.inputs
+    np.testing.assert_array_equal(read.components(other, tissue), found)
+    x = np.empty(tissue.shape)
+    order, rows = fitted.inputs.rows(tissue)
+    x[order] = rows.expression.numpy()
+    scores = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    first = read.smoothed(scores[0][:, :1] * scores[1][0], read.graph_of(tissue), 1)[:, 0]
+    assert abs(np.corrcoef(first, found[:, 0])[0, 1]) > 0.999
+
+
+def test_labels_are_read_section_by_section():
+    """Else one accuracy would count once for each section, and intervals be too narrow."""
+    two = prepared_tissue(n_obs=150, n_sections=2)
+    z = np.random.default_rng(0).normal(size=(two.n_obs, 4))
+    first = two.obs["section"].astype(str).to_numpy() == two.obs["section"].astype(str).min()
+    truth = np.unique(labels(two), return_inverse=True)[1]
+    z[first, 0] = 10.0 * truth[first]
+    z[first, 1] = (truth[first] - 2.0) ** 2
+    scores = read.score_latents(z, two, CONFIG).set_index("section")["accuracy"]
+    assert scores.iloc[0] > scores.iloc[1] + 0.3

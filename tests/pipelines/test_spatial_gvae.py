@@ -25,8 +25,10 @@ def test_a_run_leaves_what_the_readme_says(finished_spatial_gvae):
     assert set(metrics) >= KEYS
     page = (data / "08_reporting/spatial_gvae/report.html").read_text()
     assert "image" in page
+    assert "synthetic spots" in page
+    assert "synthetic patients" not in page
     scores = pd.read_parquet(answers / "domain_scores.parquet")
-    assert set(scores["arm"]) == {"real", "shuffled", "none"}
+    assert set(scores["arm"]) == {"real", "shuffled", "none", "components"}
     spots = pd.read_parquet(answers / "tissue_map.parquet")
     prepared = ad.read_h5ad(data / "04_feature/spatial/prepared.h5ad")
     assert len(spots) == prepared.n_obs

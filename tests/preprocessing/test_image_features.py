@@ -85,7 +85,7 @@ def test_what_is_asked_for_and_not_there_is_told(tissue):
     with pytest.raises(InputError, match="finds no image .*held: hires"):
         image_features(tissue, ImageFeatureConfig(kind="statistics", resolution="lowres"))
     assert image_features(tissue, ImageFeatureConfig(resolution="lowres"))[1]["kind"] == "none"
-    with pytest.raises(ValidationError, match=r"kind=encoder needs encoder.checkpoint"):
+    with pytest.raises(ValidationError, match="image=encoder needs a checkpoint"):
         ImageFeatureConfig(kind="encoder")
 
 

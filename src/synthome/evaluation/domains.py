@@ -52,7 +52,7 @@ def find_domains(
     Parameters
     ----------
     z
-        Posterior means; of several latents of the same spots, side by side or in a list.
+        Posterior means.
     graph
         Neighbours of each spot, without itself, (n_obs, n_obs).
 
@@ -61,26 +61,14 @@ def find_domains(
     InputError
         If there are no more spots than domains.
     """
-    return consensus([z], graph, k, config)
-
-
-def consensus(
-    latents: list[Float[np.ndarray, "n_obs n_latent"]],
-    graph: sparse.csr_matrix,
-    k: int,
-    config: DomainConfig,
-) -> Int[np.ndarray, " n_obs"]:
-    """``find_domains`` where several latents of the same spots vote together."""
     from sklearn.cluster import KMeans
 
-    n_obs = len(latents[0])
+    n_obs = len(z)
     if k >= n_obs:
         raise InputError(f"{k} domains were asked for, but there are {n_obs} spots. Lower k.")
     if k == 1:
         return np.ones(n_obs, dtype=np.int64)
-    votes = [
-        np.eye(k, dtype=np.float32)[own] for z in latents for own in _votes(z, graph, k, config)
-    ]
+    votes = [np.eye(k, dtype=np.float32)[own] for own in _votes(z, graph, k, config)]
     every = np.concatenate(votes, axis=1)
     some = _some(n_obs, config)
     means = KMeans(k, n_init=STARTS_OF_CONSENSUS, random_state=config.seed).fit(every[some])

@@ -26,6 +26,7 @@ SCORES = {  # name -> column, sign
     "ari": ("ari", 1.0),
     "elbo": ("elbo", 1.0),
 }
+BASELINE = "components"  # of ``tissue_reading``: no training, hence no control of the image
 FEWEST_PAIRS = 3
 EXACT_PAIRS = 12  # up to which all sign flips are tried
 N_FLIPS = 4_096
@@ -46,7 +47,8 @@ def image_gain(domain_scores: pd.DataFrame) -> dict[str, Any]:
     control and the mean is above that without an image; ``cannot be told`` with fewer than three
     pairs; else ``does not help``.
     """
-    table = domain_scores.assign(elbo=-(domain_scores["nll"] + domain_scores["kl"]))
+    table = domain_scores[domain_scores["arm"] != BASELINE]
+    table = table.assign(elbo=-(table["nll"] + table["kl"]))
     present = set(table["arm"])
     if "real" not in present or len(present) < 2:
         reason = "The tissue has no image." if "real" not in present else "No control was fitted."

@@ -534,8 +534,8 @@ SPATIAL = (  # of a model of tissues: floor, ceiling and cheat are told in each 
         "spatial/ari",
         "Domains that agree with the anatomical labels (ARI)",
         "Do spots of one label share a domain, and spots of two labels not? 1 is the same map, 0 "
-        "is as by chance. The labels were used for nothing but this score. The floor is the same "
-        "model without an image.",
+        "is as by chance. The labels were used for nothing but this score. The floor is "
+        "principal components averaged over neighbours: no training.",
         1.0, "higher", "truth", CORRELATION,
     ),
     Metric(
@@ -556,8 +556,8 @@ SPATIAL = (  # of a model of tissues: floor, ceiling and cheat are told in each 
         "spatial/nmi",
         "What domains tell of the anatomical labels (NMI)",
         "Shared information of domains and labels: 1 is the same map, 0 is none. It forgives a "
-        "label that is cut in two more than the ARI does. The floor is the same model without an "
-        "image.",
+        "label that is cut in two more than the ARI does. The floor is principal components "
+        "averaged over neighbours: no training.",
         1.0, "higher", "truth", SHARE,
     ),
     Metric(
@@ -565,7 +565,7 @@ SPATIAL = (  # of a model of tissues: floor, ceiling and cheat are told in each 
         "Labels read from the latents of other places",
         "A linear classifier learns the labels in some blocks of the tissue and names those of "
         "the others, from the latents. Share named rightly, each label counting the same. The "
-        "floor is the same model without an image.",
+        "floor is principal components averaged over neighbours: no training.",
         1.0, "higher", "truth", SHARE,
     ),
     Metric(
@@ -650,13 +650,6 @@ SPATIAL = (  # of a model of tissues: floor, ceiling and cheat are told in each 
         "demands? 1 is so, 0 is never. The floor is plain principal components. Sections that hold "
         "different anatomy should not mix in full.",
         1.0, "higher", "test", SHARE,
-    ),
-    Metric(
-        "spatial/trajectory_spearman",
-        "Order of the labels along the pseudotime",
-        "Rank correlation of the pseudotime with the known order of the labels: 1 is the same "
-        "order. The direction is given by the root, and none of this is time that was measured.",
-        1.0, "higher", "truth", CORRELATION,
     ),
 )  # fmt: skip
 

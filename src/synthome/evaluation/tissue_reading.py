@@ -30,9 +30,10 @@ from synthome.anndata_schema import (
     provenance,
 )
 from synthome.config import Config
-from synthome.evaluation.domains import DomainConfig, consensus, smoothed
+from synthome.evaluation.domains import DomainConfig, find_domains, smoothed
+from synthome.evaluation.image_gain import BASELINE
 from synthome.graph import Graph
-from synthome.models.tissue_inputs import section_of
+from synthome.models.tissue_inputs import put_back, section_of
 from synthome.rng import generator
 
 Arm = Literal["real", "shuffled", "rotated", "mirrored", "noise", "coordinates", "none"]
@@ -49,10 +50,11 @@ class TissueReadingConfig(Config):
     ----------
     k
         Domains; null is the number of different labels, or without labels what is estimated.
-    n_seeds
-        Trainings of each arm of the test of the image.
-    n_members
-        Of the first of these seeds, trainings whose latents vote together on the domains.
+    arms, n_seeds
+        Of the test of the image, and how often each is trained. Its interval needs three pairs of
+        a seed and a section.
+    domains, most_domains
+        Which clusterings vote, and up to which number of domains is tried.
     n_permutations
         Of image features among spots, for the null of the discordance.
     fdr
@@ -135,8 +137,8 @@ def fit_arms(
 
     Returns
     -------
-    One row per arm, seed and section (see ``score_latents``), and the first arm's model of the
-    first seed: real where there is an image.
+    One row per arm, seed and section (see ``score_latents``), with those of ``components`` last;
+    and the first arm's model of the first seed: real where there is an image.
     """
     from synthome.evaluation.parallel import in_order
     from synthome.models.registry import from_state
@@ -146,30 +148,51 @@ def fit_arms(
     def run(arm: Arm, seed: int) -> tuple[pd.DataFrame, Any]:
         shown = of_arm(tissue, arm, config.seed + seed)
         model = build(config.seed + seed).fit(shown)
-        scored = score_latents(model, shown, config).assign(arm=arm, seed=config.seed + seed)
-        return scored, model.state() if (arm, seed) == tasks[0] else None
+        scored = score_latents(model.embed(shown), shown, config, model.spot_scores(shown))
+        kept = model.state() if (arm, seed) == tasks[0] else None
+        return scored.assign(arm=arm, seed=config.seed + seed), kept
 
     found = in_order(run, tasks, config.n_jobs, "image test")
-    table = pd.concat([scored for scored, _ in found], ignore_index=True)
+    model = from_state(found[0][1])
+    untrained = score_latents(components(model, tissue), with_image(tissue, None), config)
+    scored = [*(each for each, _ in found), untrained.assign(arm=BASELINE, seed=config.seed)]
+    table = pd.concat(scored, ignore_index=True)
     first = ["arm", "seed", "section", "n_spots"]
-    table = table[[*first, *(name for name in table if name not in first)]]
-    return table, from_state(found[0][1])
+    return table[[*first, *(name for name in table if name not in first)]], model
 
 
-def score_latents(model: Any, tissue: AnnData, config: TissueReadingConfig) -> pd.DataFrame:
-    """Scores of the domains and of the latents of a fitted model, a row for each section.
+def components(model: Any, tissue: AnnData) -> Float[np.ndarray, "n_obs n_latent"]:
+    """What ``model`` reads, as principal components averaged over neighbours: the floor.
 
-    ``accuracy`` and ``balanced_accuracy`` read labels linearly from posterior means averaged twice
-    over neighbours; ``prior_...`` read them from the image features alone, and not from the prior
-    of ``model``, which has learnt by heart what goes with the image of each spot: it tells 0.54 to
-    0.70 of the layers of a cortical slice from a shuffled image. What needs labels is NaN where
-    there are none.
+    The same genes, the same averages, as many numbers for a spot, and no training.
     """
-    z = model.embed(tissue)
+    from sklearn.decomposition import PCA
+
+    order, rows = model.inputs.rows(tissue)
+    x = put_back(order, rows.expression.numpy())
+    n = min(model.config.n_latent, *(size - 1 for size in x.shape))
+    scores = PCA(n, svd_solver="arpack", random_state=0).fit_transform(x.astype(np.float64))
+    return smoothed(scores, graph_of(tissue), 1)
+
+
+def score_latents(
+    z: Float[np.ndarray, "n_obs n_latent"],
+    tissue: AnnData,
+    config: TissueReadingConfig,
+    spot_scores: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Scores of the domains and of the latents, a row for each section.
+
+    ``accuracy`` and ``balanced_accuracy`` read labels linearly from latents averaged twice over
+    neighbours, in other blocks of the section; ``prior_...`` read them from the image features, and
+    not from the prior of a model, which has learnt by heart what goes with the image of each spot:
+    it tells 0.54 to 0.70 of the layers of a cortical slice from a shuffled image. What needs labels
+    is NaN where there are none, and so are ``nll`` and ``kl`` without ``spot_scores``.
+    """
     k, estimated = number_of_domains(tissue, z, config)
     graph = graph_of(tissue)
-    found = consensus([z], graph, k, config.domains)
-    other = found if estimated == k else consensus([z], graph, estimated, config.domains)
+    found = find_domains(z, graph, k, config.domains)
+    other = found if estimated == k else find_domains(z, graph, estimated, config.domains)
     spots = pd.DataFrame(
         {
             "section": section_of(tissue),
@@ -180,9 +203,8 @@ def score_latents(model: Any, tissue: AnnData, config: TissueReadingConfig) -> p
         }
     )
     read = smoothed(z, graph, SMOOTHED)
-    scores = model.spot_scores(tissue)
-    shown = tissue.obsm.get(IMAGE_FEATURES, np.zeros((tissue.n_obs, 1)))
-    accuracy = {**_accuracy(read, tissue, config, ""), **_accuracy(shown, tissue, config, "prior_")}
+    shown = np.asarray(tissue.obsm.get(IMAGE_FEATURES, np.zeros((tissue.n_obs, 1))))
+    block = tissue.obs[BLOCK].to_numpy()
     rows = []
     for name, of in spots.groupby("section", sort=True):
         index = of.index.to_numpy()
@@ -192,9 +214,12 @@ def score_latents(model: Any, tissue: AnnData, config: TissueReadingConfig) -> p
                 "n_spots": len(of),
                 **_domain_scores(of, z[index], graph[index][:, index]),
                 "k_estimated": float(estimated),
-                "nll": float(scores["nll"].iloc[index].mean()),
-                "kl": float(scores["kl"].iloc[index].mean()),
-                **accuracy,
+                **{
+                    name: np.nan if spot_scores is None else spot_scores[name].iloc[index].mean()
+                    for name in ("nll", "kl")
+                },
+                **_accuracy(read[index], of["label"], block[index], config, ""),
+                **_accuracy(shown[index], of["label"], block[index], config, "prior_"),
             }
         )
     return pd.DataFrame(rows)
@@ -239,18 +264,16 @@ def _domain_scores(
 
 
 def _accuracy(
-    read: Float[np.ndarray, "n_obs n_latent"],
-    tissue: AnnData,
+    read: Float[np.ndarray, "n_obs d"],
+    labels_of_section: pd.Series,
+    block: np.ndarray,
     config: TissueReadingConfig,
     prefix: str,
 ) -> dict[str, float]:
     """Labels read linearly from latents in held-out blocks."""
     from synthome.evaluation.image_gain import blocked_accuracy
 
-    label = known_labels(tissue)
-    if not (label != "").any():
-        return {f"{prefix}accuracy": np.nan, f"{prefix}balanced_accuracy": np.nan}
-    block = tissue.obs[BLOCK].to_numpy()
+    label = labels_of_section.to_numpy(str)
     plain, balanced = blocked_accuracy(read, label, block, config.n_folds, config.seed)
     return {f"{prefix}accuracy": plain, f"{prefix}balanced_accuracy": balanced}
 
@@ -285,6 +308,9 @@ def map_tissue(
 ) -> tuple[pd.DataFrame, Document, Document, pd.DataFrame]:
     """Each spot's domain, depth, disagreement with the image; and what these add up to.
 
+    ``kl`` is that of models which did not see the block of the spot (``_crossed_kl``), and without
+    an image that of ``model`` to Normal(0, I).
+
     Returns
     -------
     The tables ``tissue_map``, ``discordance``, ``trajectory`` and ``integration``.
@@ -294,12 +320,10 @@ def map_tissue(
 
     z, graph = model.embed(tissue), graph_of(tissue)
     k, estimated = number_of_domains(tissue, z, config)
-    found = consensus([z], graph, k, config.domains)
+    found = find_domains(z, graph, k, config.domains)
     pseudotime, path = trajectory(smoothed(z, graph, SMOOTHED), found.astype(str), config.seed)
-    has_image = IMAGE_FEATURES in tissue.obsm and bool(model.inputs.n_features)
-    kl = model.kl(tissue)
     planted = _planted(tissue)
-    if has_image:
+    if model.inputs.n_features:
         kl, null = _crossed_kl(model, tissue, config)
         table = disagree.discordance(kl, found.astype(str), Graph.of(graph), null, config.fdr)
         summary = disagree.discordance_scores(table, planted, config.fdr, config.n_permutations)
@@ -307,6 +331,7 @@ def map_tissue(
         table = pd.DataFrame(
             {"p_value": np.nan, "q_value": np.nan, "disagrees": False}, index=range(tissue.n_obs)
         )
+        kl = model.kl(tissue)[0]
         summary = {
             "tested": False,
             "reason": "The tissue has no image, so that nothing can disagree with it.",
@@ -321,7 +346,7 @@ def map_tissue(
             "label": known_labels(tissue),
             "domain": found.astype(str),
             "refined": refined(tissue, found),
-            "estimated": consensus([z], graph, estimated, config.domains).astype(str),
+            "estimated": find_domains(z, graph, estimated, config.domains).astype(str),
             "pseudotime": pseudotime,
             "kl": kl,
             "p_value": table["p_value"].to_numpy(),
@@ -330,7 +355,6 @@ def map_tissue(
             "planted": np.full(tissue.n_obs, np.nan) if planted is None else planted.astype(float),
         }
     )
-    path["label_spearman"] = None
     components = _components(tissue, z.shape[1], config.seed)
     return spots, summary, path, integration(z, components, section_of(tissue))
 
@@ -351,8 +375,8 @@ def _crossed_kl(
 
     def run(number: int) -> np.ndarray:
         own = type(model)(guided, seed=model.seed).fit(tissue[fold != number].copy())
-        every = [own.kl(tissue), *_permuted_kl(own, tissue, config)]
-        return np.stack(every)[:, fold == number]
+        every: np.ndarray = own.kl(tissue, _exchanged_images(tissue, config))
+        return every[:, fold == number]
 
     found = in_order(run, [(int(f),) for f in np.unique(fold)], config.n_jobs, "discordance")
     result = np.empty((1 + config.n_permutations, tissue.n_obs))
@@ -368,16 +392,15 @@ def _block_folds(tissue: AnnData, config: TissueReadingConfig) -> np.ndarray:
     return np.asarray(deal[of_row])
 
 
-def _permuted_kl(
-    model: Any, tissue: AnnData, config: TissueReadingConfig
-) -> Iterator[Float[np.ndarray, " n_obs"]]:
-    """KL of each spot when it is shown the image of another spot of its section."""
+def _exchanged_images(
+    tissue: AnnData, config: TissueReadingConfig
+) -> Iterator[Float[np.ndarray, "n_obs n_features"]]:
+    """Image features in which each spot has those of another spot of its section."""
     from synthome.preprocessing.image_controls import controls
 
     features, xy, section = tissue.obsm[IMAGE_FEATURES], tissue.obsm[SPATIAL], section_of(tissue)
     for i in range(config.n_permutations):
-        shuffled = controls(features, xy, section, ["shuffled"], config.seed + 1 + i)["shuffled"]
-        yield model.kl(tissue, shuffled)
+        yield controls(features, xy, section, ["shuffled"], config.seed + 1 + i)["shuffled"]
 
 
 def _planted(tissue: AnnData) -> np.ndarray | None:

@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 from anndata import AnnData
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import sparse
 
 from synthome.anndata_schema import COUNTS, LIBRARY_SIZE
@@ -87,6 +87,26 @@ class Depths:
             LibrarySizes(classes, state["share_loc"], state["share_scale"]),
             target_sum,
         )
+
+
+def shares_of_batches(
+    classes: tuple[str, ...], labels: np.ndarray, batch: Int[np.ndarray, " n_obs"], n_batches: int
+) -> Float[np.ndarray, "n_classes n_batches"]:
+    """Share of each batch, or section, among the rows of each class; one batch where none is."""
+    table = np.zeros((len(classes), max(1, n_batches)))
+    np.add.at(table, (np.searchsorted(classes, labels), batch), 1.0)
+    return table / table.sum(axis=1, keepdims=True)
+
+
+def draw_batches(
+    share: Float[np.ndarray, "n_classes n_batches"],
+    classes: tuple[str, ...],
+    labels: np.ndarray,
+    rng: np.random.Generator,
+) -> Int[np.ndarray, " n_obs"]:
+    """A batch for each label, as often as in its class."""
+    edges = share.cumsum(axis=1)[np.searchsorted(classes, labels)]
+    return (rng.random((len(labels), 1)) > edges[:, :-1]).sum(axis=1)
 
 
 def draw_counts(

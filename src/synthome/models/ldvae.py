@@ -56,7 +56,7 @@ from synthome.csr import CSRRows
 from synthome.distributions import softmax_nb, softmax_nb_rows, softmax_poisson
 from synthome.errors import InputError, NotApplicable
 from synthome.generator import class_labels
-from synthome.models.depths import Depths, draw_counts
+from synthome.models.depths import Depths, draw_batches, draw_counts, shares_of_batches
 from synthome.models.latent_mixture import LatentMixture
 from synthome.models.null_nb import NullNB
 from synthome.models.persistence import (
@@ -75,7 +75,6 @@ from synthome.training.loop import Epoch, fit
 
 EPSILON = 1e-4  # smallest posterior variance, as in LinearSCVI
 BATCH_NORM: dict[str, float] = {"momentum": 0.01, "eps": 0.001}  # as there
-EXCESS_ZEROS = 0.015  # share from which on counts are taken for reads, with zeros of their own
 START_ROWS = 5_000  # that the start is measured on
 ROWS_AT_A_TIME = 2_048
 
@@ -306,10 +305,7 @@ class LDVAEGenerator:
         library_size = np.asarray(part.sum(axis=1)).ravel()
         null = NullNB.fit(part, library_size)
         self.null = null
-        self.likelihood = self.config.likelihood
-        if self.likelihood == "auto":
-            inflated = null.excess_zeros(part, library_size) > EXCESS_ZEROS
-            self.likelihood = "zinb" if inflated else "nb"
+        self.likelihood = null.likelihood(self.config.likelihood, part, library_size)
         with seeded(self.seed):
             self.network = LDVAE(
                 counts.shape[1], max(1, len(self.batches)), self.config, self.likelihood
@@ -360,10 +356,9 @@ class LDVAEGenerator:
             loc, variance, self.train_labels, self.config.max_components, self.seed
         )
         self.depths = Depths.fit(train, rows[1].double().numpy(), self.train_labels)
-        classes = self.mixture.classes
-        table = np.zeros((len(classes), max(1, len(self.batches))))
-        np.add.at(table, (np.searchsorted(classes, self.train_labels), rows[2].numpy()), 1.0)
-        self.batch_share = table / table.sum(axis=1, keepdims=True)
+        self.batch_share = shares_of_batches(
+            self.mixture.classes, self.train_labels, rows[2].numpy(), len(self.batches)
+        )
 
     @torch.no_grad()
     def sample(
@@ -380,9 +375,7 @@ class LDVAEGenerator:
         hot = temperature or self.config.temperature or 1.0
         wanted = class_labels(n_obs, labels, self.train_labels, rng)
         z = self.mixture.draw(wanted, hot, rng)
-        of_class = np.searchsorted(self.mixture.classes, wanted)
-        edges = self.batch_share.cumsum(axis=1)[of_class]
-        batch = (rng.random((n_obs, 1)) > edges[:, :-1]).sum(axis=1)
+        batch = draw_batches(self.batch_share, self.mixture.classes, wanted, rng)
         total, of_model = self.depths.draw(wanted, rng)
         counts = self._draw_counts(z, of_model, batch, rng)
         result = self.depths.wrap(counts, total, wanted, self.like)

@@ -24,6 +24,7 @@ from synthome.distributions import softmax_nb_rows
 
 LOG_THETA = (-7.0, 12.0)  # beyond these, a law is all zeros or a Poisson
 HALVINGS = 20
+EXCESS_ZEROS = 0.015  # share from which on counts are taken for reads, with zeros of their own
 PSEUDOCOUNT = 0.5
 BLOCK = 2**22  # entries that are computed at a time
 
@@ -56,6 +57,14 @@ class NullNB:
         logits = torch.tensor(self.log_share, dtype=torch.float32).expand(len(counts), -1)
         log_theta = torch.tensor(self.log_theta, dtype=torch.float32)
         return -softmax_nb_rows(counts, logits, library_size, log_theta)
+
+    def likelihood(
+        self, wanted: str, counts: Any, library_size: Float[np.ndarray, " n_obs"]
+    ) -> str:
+        """``wanted``; for ``auto``, ``zinb`` where counts show zeros of their own, else ``nb``."""
+        if wanted != "auto":
+            return wanted
+        return "zinb" if self.excess_zeros(counts, library_size) > EXCESS_ZEROS else "nb"
 
     def excess_zeros(self, counts: Any, library_size: Float[np.ndarray, " n_obs"]) -> float:
         """Share of zeros among ``counts``, minus the share that eq. 1 expects.

@@ -32,9 +32,9 @@ of their posteriors (``draws_from: posterior``) or of what their images alone sa
 l drawn log-normal in its domain and s as often as there; then eqs. 2 and 3. Labels are used for
 eq. 8 alone, after training: eqs. 1-7 never see one.
 
-Departures from the published system, each of which can be switched back:
+Departures from the published system, whose loaders fill the image with random numbers. All but the
+last can be switched back:
 
-* The image is there: its loaders fill random numbers.
 * Where a spot has few molecules, eq. 5 lets the image decide what its molecules are: on the
   simulated slice, planted patches of another layer get the layer of their image (ARI 0.84 instead
   of 0.91). So the image guides by the share w, and learns from molecules for the rest:
@@ -43,7 +43,7 @@ Departures from the published system, each of which can be switched back:
 
 * Training starts at the principal components of X~, averaged over neighbours (``start: moments``),
   with a decoder that one step of Fisher scoring gives, and not at random; KL has its full weight
-  from there on. Half of the input genes are dropped in each step, and more than 0.1 of no layer.
+  from there on. In each step E_X is shown a random half of the genes (``input_dropout``).
 * Training ends by a rule, on compact pieces of tissue set aside for it, not after 200 epochs.
 * Attention reads lists of neighbours, not an n x n mask; a large tissue is trained in tiles.
 
@@ -52,7 +52,7 @@ Xie, Girshick, Farhadi (2016), arXiv:1511.06335 (eq. 6). van den Oord et al. (20
 arXiv:1807.03748 (eq. 7). Tomczak & Welling (2018), arXiv:1705.07120 (eq. 8).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -75,7 +75,7 @@ from synthome.distributions import softmax_nb, softmax_nb_rows
 from synthome.errors import NotApplicable
 from synthome.generator import class_labels
 from synthome.graph import Graph
-from synthome.models.depths import Depths, draw_counts
+from synthome.models.depths import Depths, draw_batches, draw_counts, shares_of_batches
 from synthome.models.graph_attention import GraphAttention
 from synthome.models.latent_mixture import LatentMixture
 from synthome.models.null_nb import NullNB
@@ -102,7 +102,6 @@ from synthome.training.loop import Epoch, fit
 from synthome.training.tissue_rows import TissueRows
 
 LOG_VARIANCE = (-10.0, 6.0)  # of latents
-EXCESS_ZEROS = 0.015  # share from which on counts are taken for reads, with zeros of their own
 START_ROWS = 5_000  # that the start is measured on
 START_LOG_VARIANCE = -2.0
 
@@ -231,7 +230,7 @@ class SpatialGVAE(nn.Module):
         self.register_buffer("share_of_centre", torch.ones(n_clusters))
 
     def encode(self, rows: TissueRows) -> tuple[Normal, Normal]:
-        """Q of eq. 4 and p of eq. 1, for the spots of ``rows``."""
+        """The posterior of eq. 4 and the prior of eq. 1, for the spots of ``rows``."""
         h = self.genes(rows.expression)
         if self.picture is None:
             qz = _normal(self.attention(h, rows.graph))
@@ -242,7 +241,7 @@ class SpatialGVAE(nn.Module):
         return qz, self._prior(seen, rows.graph)
 
     def prior(self, rows: TissueRows) -> Normal:
-        """P of eq. 1: nothing but image and graph is read."""
+        """The prior of eq. 1: nothing but image and graph is read."""
         if self.picture is None:
             loc = torch.zeros(len(rows), self.decoder.in_features, device=rows.device)
             return Normal(loc, torch.ones_like(loc), validate_args=False)
@@ -433,19 +432,17 @@ class SpatialGVAEGenerator:
 
     def _make(self, train: AnnData, rows: TissueRows) -> None:
         """The network at its start, by the spots that it will be trained on."""
-        first = int(generator(self.seed, "start").integers(len(rows)))
-        some = (first + torch.arange(min(START_ROWS, len(rows)))) % len(rows)
-        part = rows[some] if len(rows) > START_ROWS else rows
+        part = rows
+        if len(rows) > START_ROWS:  # tiles from all over the tissue
+            with seeded(stream(self.seed, "start")):
+                part = rows[rows.order()[:START_ROWS]]
         counts = sparse.csr_matrix(train.layers[COUNTS], dtype=np.float64)
         if counts.shape[0] > START_ROWS:
             picked = generator(self.seed, "null").permutation(counts.shape[0])[:START_ROWS]
             counts = counts[np.sort(picked)]
         library_size = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1.0)
         self.null = NullNB.fit(counts, library_size)
-        self.likelihood = self.config.likelihood
-        if self.likelihood == "auto":
-            inflated = self.null.excess_zeros(counts, library_size) > EXCESS_ZEROS
-            self.likelihood = "zinb" if inflated else "nb"
+        self.likelihood = self.null.likelihood(self.config.likelihood, counts, library_size)
         with seeded(self.seed):
             self.network = self._network()
             if self.config.start == "moments":
@@ -534,10 +531,9 @@ class SpatialGVAEGenerator:
         )
         size = rows.library_size.double().numpy()[known]
         self.depths = Depths.fit(train[order], size, labels)
-        classes = self.mixture.classes
-        table = np.zeros((len(classes), max(1, len(self.inputs.sections))))
-        np.add.at(table, (np.searchsorted(classes, labels), rows.batch.numpy()[known]), 1.0)
-        self.section_share = table / table.sum(axis=1, keepdims=True)
+        self.section_share = shares_of_batches(
+            self.mixture.classes, labels, rows.batch.numpy()[known], len(self.inputs.sections)
+        )
 
     @torch.no_grad()
     def sample(
@@ -554,9 +550,7 @@ class SpatialGVAEGenerator:
         hot = temperature or self.config.temperature or 1.0
         wanted = class_labels(n_obs, labels, self.train_labels, rng)
         z = self.mixture.draw(wanted, hot, rng)
-        of_class = np.searchsorted(self.mixture.classes, wanted)
-        edges = self.section_share.cumsum(axis=1)[of_class]
-        batch = (rng.random((n_obs, 1)) > edges[:, :-1]).sum(axis=1)
+        batch = draw_batches(self.section_share, self.mixture.classes, wanted, rng)
         total, of_model = self.depths.draw(wanted, rng)
         blocks = []
         for a in range(0, n_obs, ROWS_AT_A_TIME):
@@ -576,7 +570,7 @@ class SpatialGVAEGenerator:
         library_size: Float[np.ndarray, " n_obs"],
         batch: Int[np.ndarray, " n_obs"],
     ) -> tuple[Float[np.ndarray, "n_obs n_vars"], Float[np.ndarray, "n_obs n_vars"] | None]:
-        """Mu and pi of eq. 3."""
+        """Of eq. 3: mu, and pi where zeros are added."""
         logits, pi_logits = self.network.decode(_tensor(z), torch.from_numpy(batch))
         rho = logits.double().softmax(dim=-1).numpy()
         pi = None if pi_logits is None else pi_logits.double().sigmoid().numpy()
@@ -595,20 +589,24 @@ class SpatialGVAEGenerator:
 
     @torch.no_grad()
     def kl(
-        self, adata: AnnData, image: Float[np.ndarray, "n_obs n_features"] | None = None
-    ) -> Float[np.ndarray, " n_obs"]:
-        """KL(q || p) of each spot in nats; with ``image``, p is that of those features instead."""
+        self,
+        adata: AnnData,
+        images: Iterable[Float[np.ndarray, "n_obs n_features"]] = (),
+    ) -> Float[np.ndarray, "one_and_images n_obs"]:
+        """KL(q || p) of each spot in nats: p of its own image, then of each of ``images``."""
+        found = []
         with cpu_threads(self.config.training.threads):
             order, rows = self.inputs.rows(adata)
-            loc, variance = self._posterior(rows)
-            if image is not None and self.inputs.n_features:
-                rows = self.inputs.shown(rows, image[order])
-            p_loc, p_variance = self._posterior(rows, prior=True)
-        qz, pz = (
-            Normal(torch.from_numpy(m), torch.from_numpy(np.sqrt(v)), validate_args=False)
-            for m, v in ((loc, variance), (p_loc, p_variance))
-        )
-        return put_back(order, kl_divergence(qz, pz).sum(dim=-1).numpy())
+            qz = self._normal(rows)
+            shown = (self.inputs.shown(rows, image[order]) for image in images)
+            for each in (rows, *shown):
+                kl = kl_divergence(qz, self._normal(each, prior=True)).sum(dim=-1)
+                found.append(put_back(order, kl.numpy()))
+        return np.stack(found)
+
+    def _normal(self, rows: TissueRows, *, prior: bool = False) -> Normal:
+        loc, variance = map(torch.from_numpy, self._posterior(rows, prior=prior))
+        return Normal(loc, variance.sqrt(), validate_args=False)
 
     def expected(self, adata: AnnData) -> Float[np.ndarray, "n_obs n_vars"]:
         """Expected counts of each spot given its posterior mean, added zeros included."""
@@ -710,7 +708,7 @@ def _measured(norm: nn.BatchNorm1d, x: Tensor, added: float = 0.0) -> Tensor:
 
 
 def _transposed_product(counts: CSRRows, dense: Tensor) -> Tensor:
-    """Counts' @ dense, (n_vars, k)."""
+    """The transpose of ``counts`` times ``dense``, (n_vars, k)."""
     parts = (counts.values.numpy(), counts.indices.numpy(), counts.indptr.numpy())
     return _tensor(sparse.csr_matrix(parts, shape=counts.shape).T @ dense.numpy())
 

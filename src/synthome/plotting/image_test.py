@@ -69,10 +69,9 @@ def with_elbo(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def arms_of(scores: pd.DataFrame) -> list[str]:
-    """Arms that occur, the real one first."""
-    found = list(dict.fromkeys(scores["arm"].astype(str)))
-    order = list(ARMS)
-    return sorted(found, key=lambda arm: order.index(arm) if arm in order else len(order))
+    """Arms of the test that occur, the real one first; what was not trained is none of them."""
+    found = set(scores["arm"].astype(str))
+    return [arm for arm in ARMS if arm in found]
 
 
 def _points(ax: Axes, table: pd.DataFrame, name: str, arms: list[str]) -> None:

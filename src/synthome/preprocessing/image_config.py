@@ -72,6 +72,10 @@ class ImageFeatureConfig(Config):
 
     @model_validator(mode="after")
     def _encoder_with_its_kind(self) -> Self:
-        if self.kind == "encoder" and self.encoder is None:
-            raise ValueError("kind=encoder needs encoder.checkpoint: a folder or a name on the hub")
+        named = self.encoder is not None and self.encoder.checkpoint not in ("", "none")
+        if self.kind == "encoder" and not named:
+            raise ValueError(
+                "image=encoder needs a checkpoint: a folder or a name on the hub, as "
+                "--params=image=encoder,checkpoint=FOLDER"
+            )
         return self

@@ -42,12 +42,12 @@ def without_images(tissue: AnnData) -> AnnData:
 
 
 def cached_image_features(
-    tissue: AnnData, config: ImageFeatureConfig, cache: Path
+    tissue: AnnData, config: ImageFeatureConfig, cache: Path, device: Any = None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Image features of each spot as a table, from ``cache`` when image and settings are the same.
 
     ``cache`` is a Parquet file beside which the report lies; what is in it is used only if it was
-    made of the same image, places and settings.
+    made of the same image, places and settings. An encoder computes on ``device``.
     """
     import json
 
@@ -60,7 +60,7 @@ def cached_image_features(
         if report.get("key") == key:
             logger.info("Image features: those of the same image and settings are used again.")
             return pd.read_parquet(cache), report
-    features, report = image_features(tissue, config)
+    features, report = image_features(tissue, config, device)
     names = report.get("names") or [f"feature_{i}" for i in range(features.shape[1])]
     table = pd.DataFrame(features, columns=pd.Index(names, dtype=str))
     report = {**report, "n_features": features.shape[1], "key": key}

@@ -31,7 +31,6 @@ from synthome.reporting.spatial_gvae_scores import (
     gain_entries,
     held_out_entries,
     mixing_entries,
-    trajectory_entries,
 )
 from synthome.reporting.spatial_gvae_words import FIGURES, GLOSSARY, LIMITS
 from synthome.reporting.tissue_biology import (
@@ -73,7 +72,7 @@ class SpatialResults:
     domain_genes, spatial_genes
         Genes of the domains, and genes that vary in space, in all or within a domain.
     trajectory
-        ``root``, ``domains``, ``connectivities``, ``label_spearman``.
+        ``root``, ``domains``, ``connectivities``.
     integration
         ``representation``, ``mixing``, ``n_sections``; empty with one section.
     held_out
@@ -110,7 +109,7 @@ def spatial_figures(results: SpatialResults, images: Images | None = None) -> di
     spots = results.tissue_map
     scores = with_elbo(results.domain_scores)
     tested = any(len(column(scores, name)) for name in SCORES)
-    has_arms = tested and results.domain_scores["arm"].nunique() > 1
+    has_arms = tested and "real" in set(results.domain_scores["arm"].astype(str))
     return {
         "domains": _or_nothing(len(spots), "no spot", lambda: domains_figure(spots, images)),
         "image_test": _or_nothing(
@@ -157,7 +156,6 @@ def _scores(results: SpatialResults) -> dict[str, dict[str, Any]]:
         | discordance_entries(results.discordance)
         | mixing_entries(results.integration)
         | held_out_entries(results.held_out)
-        | trajectory_entries(results.trajectory)
     )
 
 

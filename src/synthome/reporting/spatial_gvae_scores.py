@@ -13,7 +13,7 @@ import pandas as pd
 
 from synthome.evaluation.metrics import METRICS
 from synthome.evaluation.summary import Entry, entry
-from synthome.reporting.tissue_domains import NO_IMAGE, column, mean_interval, ours
+from synthome.reporting.tissue_domains import column, mean_interval, ours, untrained
 from synthome.reporting.tissue_image import number
 
 Document = Mapping[str, Any]
@@ -31,17 +31,15 @@ GAINS = {  # score of the test of the image -> ending of its key
 
 
 def domain_entries(scores: pd.DataFrame) -> dict[str, Entry]:
-    """Means over seeds and sections; the floor is the same without an image."""
-    rows = ours(scores)
-    bare = scores[scores["arm"].astype(str) == NO_IMAGE] if len(scores) else scores
-    has_floor = len(rows) > 0 and str(rows["arm"].iloc[0]) != NO_IMAGE
+    """Means over seeds and sections; the floor is what no training gives."""
+    rows, bare = ours(scores), untrained(scores)
     found = {}
     for name in DOMAINS:
         values = column(rows, name)
         if len(values) == 0:
             continue
         mean, interval = mean_interval(values)
-        floor, _ = mean_interval(column(bare, name)) if has_floor else (math.nan, UNKNOWN)
+        floor, _ = mean_interval(column(bare, name))
         n_sections, n_seeds = (rows[key].nunique() for key in ("section", "seed"))
         key = f"spatial/{name}"
         found[key] = entry(
@@ -51,7 +49,8 @@ def domain_entries(scores: pd.DataFrame) -> dict[str, Entry]:
             len(values),
             1,
             f"mean over {n_seeds} seeds x {n_sections} sections; labels are never used for "
-            "selection; floor: the same without an image; interval: t over seeds and sections",
+            "selection; floor: principal components averaged over neighbours, by the same vote; "
+            "interval: t over seeds and sections",
         )
     return found
 
@@ -140,18 +139,3 @@ def mixing_entries(table: pd.DataFrame) -> dict[str, Entry]:
             "principal components",
         )
     }
-
-
-def trajectory_entries(path: Document) -> dict[str, Entry]:
-    """Rank correlation of the pseudotime with the order of the labels."""
-    value = number(path.get("label_spearman"))
-    if not math.isfinite(value):
-        return {}
-    key = "spatial/trajectory_spearman"
-    n = len(path.get("domains") or ())
-    return {
-        key: entry(
-            METRICS[key], {"model": value, "floor": 0.0}, UNKNOWN, n, 1,
-            "pseudotime against the known order of the labels; floor: no relation; n: domains",
-        )
-    }  # fmt: skip

@@ -100,18 +100,7 @@ def trajectory_answer(path: Document, spots: pd.DataFrame) -> str:
         said.append(f"Most strongly connected are {listed(links)}.")
     if len(known) < len(spots):
         said.append(f"{len(spots) - len(known):,} spots are not connected to the root.")
-    rho = number(path.get("label_spearman"))
-    if math.isfinite(rho):
-        with_labels = (
-            "as the labels do" if rho >= RUNS_WITH
-            else "against the labels" if rho <= -RUNS_WITH
-            else "hardly as the labels do"
-        )  # fmt: skip
-        said.append(
-            f"The order runs {with_labels} (rank correlation {format_number(rho, signed=True)})."
-        )
-    else:
-        said.append("No known order of labels was given, so whether it is right is not known.")
+    said.append("Nobody gave the right order, so whether this is it is not known.")
     said.append("It is an order of likeness, and no time that was measured.")
     return joined(said)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from synthome.evaluation.image_gain import BASELINE
 from synthome.plotting.image_test import OURS
 from synthome.plotting.scores import format_number
 from synthome.plotting.tissue_map import in_order
@@ -25,6 +26,7 @@ SCORES = {  # of the table of domains -> in words
     "davies_bouldin": "Davies-Bouldin (internal)",
 }
 FOLLOWS, IGNORES = 0.5, 0.05  # adjusted Rand index
+MARGIN = 0.02  # of it, by which trainings from other seeds may differ
 
 
 def column(table: pd.DataFrame, name: str) -> Float[np.ndarray, " n"]:
@@ -54,6 +56,11 @@ def ours(scores: pd.DataFrame) -> pd.DataFrame:
         return scores.iloc[:0]
     arms = scores["arm"].astype(str)
     return scores[arms == (OURS if (arms == OURS).any() else NO_IMAGE)]
+
+
+def untrained(scores: pd.DataFrame) -> pd.DataFrame:
+    """Rows of what no training gives: principal components averaged over neighbours."""
+    return scores[scores["arm"].astype(str) == BASELINE] if "arm" in scores else scores.iloc[:0]
 
 
 def with_interval(values: Float[np.ndarray, " n"]) -> str:
@@ -137,6 +144,7 @@ def labels_answer(spots: pd.DataFrame, scores: pd.DataFrame) -> str:
         "picked by them. Where nobody set the number of domains, it is the number of labels; the "
         "score with the number estimated does without that too.",
     ]
+    said.append(_beside_components(mean, column(untrained(scores), "ari")))
     if len(ari) == 1:
         said.append("There is one seed and one section, so there is no interval.")
     elif n_sections == 1:
@@ -192,6 +200,17 @@ def _estimated(spots: pd.DataFrame, scores: pd.DataFrame, k: int) -> str:
     spread = f" (from {low} to {high} over trainings)" if low != high else ""
     agree = "as well" if middle == k else "instead"
     return f"Estimated from the latents alone, the number would be {middle}{spread} {agree}."
+
+
+def _beside_components(ari: float, floor: Float[np.ndarray, " n"]) -> str:
+    if len(floor) == 0:
+        return ""
+    value = float(floor.mean())
+    more = "more than" if ari > value + MARGIN else "less than" if ari < value - MARGIN else "like"
+    return (
+        "Principal components averaged over neighbours, by the same vote and without any training, "
+        f"reach ARI {format_number(value)}: the model gives {more} they do."
+    )
 
 
 def _count(n: int, what: str) -> str:

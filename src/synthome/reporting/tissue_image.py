@@ -101,8 +101,10 @@ def discordance_answer(summary: Document, spots: pd.DataFrame) -> str:
         f"{who if flagged else f'None of {n:,} spots'} "
         f"{'disagrees' if flagged <= 1 else 'disagree'} with the image {at}.",
         "What is compared is the divergence (KL) of what the model believes of a spot after seeing "
-        "its counts from what image and neighbours led it to expect. The null is the same "
-        f"divergence when spots are shown the image of another spot of their section, {times}.",
+        "its counts from what image and neighbours led it to expect, by a model that was trained "
+        "without the block of the spot. It stands beside the same divergence when spots are shown "
+        f"the image of another spot of their section, {times}; spots that lie as far below the "
+        "middle of their domain say how many above it are chance.",
         _where(spots),
         _planted(summary),
     ]

@@ -65,8 +65,9 @@ def read_image(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """What the image shows around each spot; computed once for an image and settings."""
     from synthome.preprocessing.tissue import cached_image_features
+    from synthome.training.device import pick_device
 
-    return cached_image_features(cohort, config, cache)
+    return cached_image_features(cohort, config, cache, pick_device("auto"))
 
 
 def select_tissue(
