@@ -13,7 +13,8 @@
 ``obsm["image_features"]`` what the image shows around a spot, one column per feature
 ``obsp["spatial_connectivities"]``  the spots that each spot reads: ones, without itself
 ``obs["synthetic"]``       True for a row that no patient gave
-``uns["synthome"]``        provenance: label_key, group_key, batch_key, scale, source, sha256, seed
+``uns["synthome"]``        provenance: label_key, group_key, batch_key, field_keys, scale, source,
+                           sha256, seed
 ``uns["signatures"]``      genes by name of phenotype signature, where a user gave some
 =========================  ======================================================================
 """
@@ -91,6 +92,12 @@ def group_key(adata: AnnData) -> str | None:
 def batch_key(adata: AnnData) -> str | None:
     """Name of the ``obs`` column that holds the experimental batch, if any."""
     return str(provenance(adata).get("batch_key", "")) or None
+
+
+def field_keys(adata: AnnData) -> tuple[str, ...]:
+    """Names of the ``obs`` columns that are metadata fields of the cells; the label without any."""
+    found = provenance(adata).get("field_keys", ())
+    return tuple(map(str, found)) or (label_key(adata),)
 
 
 def scale(adata: AnnData) -> Scale:

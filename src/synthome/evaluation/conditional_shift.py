@@ -54,7 +54,9 @@ from synthome.evaluation.counterfactual import (
 )
 from synthome.evaluation.mean_shift import residual_shift
 from synthome.evaluation.representations import log_expression
+from synthome.models.shrinkage import shrunken
 from synthome.rng import generator
+from synthome.simulate.counts import shifted_counts
 from synthome.simulate.perturbation import BASE, CONDITION, TWIN
 
 Decode = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -153,17 +155,6 @@ def conditional_shift(
     return _averaged(table.astype(dict.fromkeys(numbers, float)))
 
 
-def shifted_counts(
-    counts: Float[np.ndarray, "n n_vars"],
-    mu: Float[np.ndarray, "n n_vars"],
-    ratio: Float[np.ndarray, "n n_vars"],
-    rng: np.random.Generator,
-) -> Float[np.ndarray, "n n_vars"]:
-    """Counts of cells whose expected counts ``mu`` change by a factor for each cell and gene."""
-    kept = rng.binomial(counts.astype(np.int64), np.minimum(ratio, 1.0))
-    return kept + rng.poisson(mu * np.maximum(ratio - 1.0, 0.0)).astype(np.float64)
-
-
 def _predictions(
     cells: _Cells,
     start: np.ndarray,
@@ -202,26 +193,6 @@ def _residual_change(
         found.append(residual_shift(cells.counts[all_rows], mu, cells.theta))
     (u_base, i_base), (u_pert, i_pert) = found
     return shrunken(u_pert - u_base, 1.0 / i_base + 1.0 / i_pert)
-
-
-def shrunken(
-    u: Float[np.ndarray, " n_vars"], variance: Float[np.ndarray, " n_vars"], n_steps: int = 50
-) -> Float[np.ndarray, " n_vars"]:
-    """Posterior mean of changes of which most are none: eq. 1."""
-    slab, share = max(float(np.mean(np.square(u) / variance)) - 1.0, 0.1), 0.1
-    slab *= float(np.median(variance))
-    for _ in range(n_steps):
-        log_odds = (
-            np.log(share / (1.0 - share))
-            - 0.5 * np.log1p(slab / variance)
-            + 0.5 * np.square(u) * (1.0 / variance - 1.0 / (variance + slab))
-        )
-        real = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -500.0, 500.0)))
-        gain = slab / (slab + variance)
-        moment = np.square(gain * u) + gain * variance  # of a change that is real
-        share = float(np.clip(real.mean(), 1e-4, 0.5))
-        slab = max(float((real * moment).sum() / max(real.sum(), 1e-12)), 1e-8)
-    return real * gain * u
 
 
 def _scores(

@@ -1,4 +1,4 @@
-"""How counts are drawn, the same in every simulator: expected counts, then a negative binomial."""
+"""How counts are drawn and changed, the same everywhere: negative binomials, thinning, adding."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,3 +19,14 @@ def draw_counts(
 ) -> Int[np.ndarray, "n_obs n_vars"]:
     """NegativeBinomial(mu, theta), var = mu + mu^2 / theta: a gamma for biology, then a Poisson."""
     return rng.poisson(mu * rng.gamma(theta, 1 / theta, mu.shape))
+
+
+def shifted_counts(
+    counts: Float[np.ndarray, "n n_vars"],
+    mu: Float[np.ndarray, "n n_vars"],
+    ratio: Float[np.ndarray, "n n_vars"],
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "n n_vars"]:
+    """Counts of cells whose expected counts ``mu`` change by a factor for each cell and gene."""
+    kept = rng.binomial(counts.astype(np.int64), np.minimum(ratio, 1.0))
+    return kept + rng.poisson(mu * np.maximum(ratio - 1.0, 0.0)).astype(np.float64)
