@@ -45,13 +45,7 @@ from scipy import sparse
 
 from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, labels
 from synthome.config import Config
-from synthome.evaluation.counterfactual import (
-    change_t,
-    e_distance,
-    pearson_delta_top,
-    random_parts,
-    weighted_delta_r2,
-)
+from synthome.evaluation.counterfactual import change_scores, random_parts
 from synthome.evaluation.mean_shift import residual_shift
 from synthome.evaluation.representations import log_expression
 from synthome.models.shrinkage import shrunken
@@ -62,7 +56,6 @@ from synthome.simulate.perturbation import BASE, CONDITION, TWIN
 Decode = Callable[[np.ndarray, np.ndarray], np.ndarray]
 KEY = ["cell_type", "condition", "method"]
 SCORES = ["weighted_delta_r2", "pearson_delta_top50", "e_distance"]
-EVIDENCE = 5.0  # |t| from which on a gene is called changed
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +129,7 @@ def conditional_shift(
     base = rows_of.pop(BASE)
     type_of = labels(twins)[base]
     types, found = _common_types(type_of, config), []
+    numbers = [*SCORES, "n_changed", "n_cells"]
     for target in types:
         pca = _components(cells.x[base[type_of != target]].toarray(), config)
         for name, changed in rows_of.items():
@@ -148,9 +142,9 @@ def conditional_shift(
                 sources = [(base[one], changed[other]) for one, other in halves]
                 reference = cells.x[base[b]].toarray(), cells.x[changed[c]].toarray()
                 for method, predicted in _predictions(cells, base[a], changed[d], sources, rng):
-                    scores = _scores(predicted, reference, pca, config)
-                    found.append((target, name, method, *scores, len(c)))
-    numbers = [*SCORES, "n_changed", "n_cells"]
+                    scores = change_scores(predicted, *reference, pca, config.n_top)
+                    values = [scores[score] for score in numbers[:-1]]
+                    found.append((target, name, method, *values, len(c)))
     table = pd.DataFrame(found, columns=[*KEY, *numbers])
     return _averaged(table.astype(dict.fromkeys(numbers, float)))
 
@@ -193,24 +187,6 @@ def _residual_change(
         found.append(residual_shift(cells.counts[all_rows], mu, cells.theta))
     (u_base, i_base), (u_pert, i_pert) = found
     return shrunken(u_pert - u_base, 1.0 / i_base + 1.0 / i_pert)
-
-
-def _scores(
-    predicted: Float[np.ndarray, "n n_vars"],
-    reference: tuple[np.ndarray, np.ndarray],
-    pca: Callable[[np.ndarray], np.ndarray],
-    config: ConditionalShiftConfig,
-) -> tuple[float, float, float, int]:
-    """The three scores, and how many genes really change."""
-    control, true = reference
-    t = change_t(control, true)
-    means = predicted.mean(axis=0), true.mean(axis=0), control.mean(axis=0)
-    return (
-        weighted_delta_r2(*means, weights=np.square(t)),
-        pearson_delta_top(*means, t=t, n_top=config.n_top),
-        e_distance(pca(predicted), pca(true)),
-        int((np.abs(t) > EVIDENCE).sum()),
-    )
 
 
 def _averaged(table: pd.DataFrame) -> pd.DataFrame:

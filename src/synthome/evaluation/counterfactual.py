@@ -24,6 +24,8 @@ Peidli et al. (2024), Nature Methods 21, 531-540. doi:10.1038/s41592-023-02144-y
 Székely, Rizzo (2013), J. Stat. Plan. Inference 143, 1249-1272. doi:10.1016/j.jspi.2013.03.018
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -31,6 +33,7 @@ from synthome.evaluation.biology import welch_t
 from synthome.evaluation.fidelity import pearson, squared_distances
 
 PerGene = Float[np.ndarray, " n_vars"]
+EVIDENCE = 5.0  # |t| from which on a gene is called changed
 
 
 def change_t(
@@ -80,6 +83,34 @@ def e_distance(
         return float(distance.sum() / (k * (k - 1)))
 
     return 2.0 * float(np.sqrt(squared_distances(x, y)).mean()) - within(x) - within(y)
+
+
+def change_scores(
+    predicted: Float[np.ndarray, "n n_vars"],
+    control: Float[np.ndarray, "m n_vars"],
+    true: Float[np.ndarray, "k n_vars"],
+    components: Callable[[np.ndarray], np.ndarray],
+    n_top: int = 50,
+) -> dict[str, float]:
+    """All scores of predicted cells, in log expression.
+
+    Returns
+    -------
+    ``weighted_delta_r2``, ``pearson_delta_top50``, ``e_distance`` (in ``components``),
+    ``down_accuracy`` (share of the genes that fall, t < -5, which are predicted to fall; NaN where
+    none does) and ``n_changed`` (genes of |t| > 5).
+    """
+    t = change_t(control, true)
+    means = predicted.mean(axis=0), true.mean(axis=0), control.mean(axis=0)
+    fallen = t < -EVIDENCE
+    falls = (means[0] - means[2])[fallen] < 0.0
+    return {
+        "weighted_delta_r2": weighted_delta_r2(*means, weights=np.square(t)),
+        "pearson_delta_top50": pearson_delta_top(*means, t=t, n_top=n_top),
+        "e_distance": e_distance(components(predicted), components(true)),
+        "down_accuracy": float(falls.mean()) if fallen.any() else float("nan"),
+        "n_changed": float((np.abs(t) > EVIDENCE).sum()),
+    }
 
 
 def random_parts(

@@ -227,7 +227,8 @@ class CycleAE(nn.Module):
             [torch.randint(n, (len(y),), device=y.device) for n in self.sizes], dim=1
         )
         h = self.encode(y, codes)
-        reconstruction = self.nll(x, library_size, self.log_rate(h, codes)).mean()
+        heads = self.heads(h, codes)
+        reconstruction = self.nll(x, library_size, torch.stack(heads).sum(dim=0)).mean()
         there = self.expected(target, self.log_rate(h, target))  # y' of eq. 4
         back = self.encode(there, target)
         cycle = self.nll(x, library_size, self.log_rate(back, codes)).mean()
@@ -241,6 +242,7 @@ class CycleAE(nn.Module):
             "cycle": cycle,
             "integration": integration,
             "consistency": consistency,
+            **{f"norm_{k}": _norm(head.detach()) for k, head in enumerate(heads)},
         }
 
     @torch.no_grad()
@@ -355,6 +357,12 @@ class CycleAEGenerator:
                 description=self.name,
             )
             self._measure(train, size, codes)
+        named = {
+            f"{part}_norm_{k}": f"{part}_norm_{name}"
+            for k, name in enumerate(self.head_names)
+            for part in ("train", "validation")
+        }
+        self.history = self.history.rename(columns=named)
         return self
 
     def _cells(
@@ -437,6 +445,32 @@ class CycleAEGenerator:
         return {
             name: head.double().numpy() for name, head in zip(self.head_names, heads, strict=True)
         }
+
+    @torch.no_grad()
+    def there_and_back(
+        self, h: Float[np.ndarray, "n_obs n_latent"], target: Codes
+    ) -> Float[np.ndarray, "n_obs n_latent"]:
+        """State h' that is read in the contexts ``target``: eq. 4."""
+        codes = torch.from_numpy(target)
+        there = self.network.expected(codes, self.network.log_rate(_tensor(h), codes))
+        return self.network.encode(there, codes).double().numpy()
+
+    @torch.no_grad()
+    def context_probabilities(
+        self, y: Float[np.ndarray, "n_obs n_vars"]
+    ) -> dict[str, Float[np.ndarray, "n_obs _"]]:
+        """What the classifier of contexts makes of log expression, by field."""
+        logits = self.network.classifier(_tensor(y))
+        return {
+            name: each.softmax(dim=1).double().numpy()
+            for name, each in zip(self.fields.names, logits, strict=True)
+        }
+
+    def balance(self, rng: np.random.Generator, least: int | None = None) -> AnnData:
+        """Cells that bring each combination of the training cells to ``least`` (their median)."""
+        wanted = int(np.median(self.combination_cells)) if least is None else least
+        missing = np.maximum(wanted - self.combination_cells, 0)
+        return self.sample_combinations(np.repeat(np.arange(len(missing)), missing), rng)
 
     def codes(self, adata: AnnData) -> Codes:
         """Category of each cell in each field."""
@@ -582,6 +616,11 @@ class CycleAEGenerator:
         result.combinations, result.combination_cells = cells["combinations"], cells["n"]
         result.classifier_scores = facts["classifier"]
         return result
+
+
+def _norm(head: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    """Length over genes of a head less its mean over cells, mean over cells."""
+    return (head - head.mean(dim=0)).norm(dim=-1).mean()
 
 
 def _label_first(train: AnnData) -> list[str]:
