@@ -13,6 +13,8 @@ from scipy import sparse
 from synthome.errors import InputError
 from synthome.ingestion import matrices
 from synthome.ingestion.cell_source import CellSource
+from synthome.ingestion.cells import validate_cells
+from synthome.ingestion.config import CellsConfig
 
 SHAPE = (30, 12)
 
@@ -243,3 +245,54 @@ def test_pickles_in_a_zarr_store_are_never_read(tmp_path):
     array.write_text(json.dumps(known | {"filters": [{"id": "pickle", "protocol": 5}]}))
     with pytest.raises(InputError, match="_index is stored as pickles"):
         CellSource.open(path)
+
+
+def chunk_folder(path, n_vars=12):
+    """The cells of ``cells()`` in three chunks."""
+    path.mkdir()
+    x, obs = counts(shape=(30, n_vars)), cells().obs
+    for name, rows in {"c1": slice(0, 4), "c2": slice(4, 21), "c10": slice(21, 30)}.items():
+        sparse.save_npz(path / f"{name}.npz", x[rows])
+        obs[rows].to_parquet(path / f"{name}.parquet")
+    (path / "genes.txt").write_text("\n".join(f"G{j}" for j in range(n_vars)))
+    return path
+
+
+def test_a_folder_of_chunks_is_read_as_one_file_is(tmp_path):
+    """Every pipeline that reads cells can read chunks, whatever the borders."""
+    source = CellSource.open(chunk_folder(tmp_path / "census"))
+    expected = CellSource.of(cells())
+    assert source.found_in == "X"
+    assert (source.name, len(source.sha256)) == ("census", 64)
+    assert source.var_names.tolist() == expected.var_names.tolist()
+    assert source.obs["cell_type"].tolist() == expected.obs["cell_type"].tolist()
+    assert source.obs.index.tolist() == expected.obs.index.tolist()
+    for (rows, found), (also, block) in zip(source.blocks(7), expected.blocks(7), strict=True):
+        assert rows == also
+        assert (found != block).nnz == 0
+
+
+def test_cells_of_a_folder_of_chunks_are_validated_as_those_of_a_file(tmp_path):
+    """The sheet and the counts that models are trained on are the same."""
+    config = CellsConfig(cell_type="cell_type", min_counts=1, min_cells_per_type=1)
+    folder, _ = validate_cells(CellSource.open(chunk_folder(tmp_path / "census")), config)
+    file, _ = validate_cells(CellSource.open(write(cells(), tmp_path / "mine.h5ad")), config)
+    pd.testing.assert_frame_equal(folder.obs, file.obs)
+    assert folder.var_names.tolist() == file.var_names.tolist()
+
+
+def test_a_folder_of_no_known_kind_is_told_both(tmp_path):
+    """The person learns which folders can be read."""
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(InputError, match=r"no zarr store .* nor does it hold chunks \(NAME\.npz"):
+        CellSource.open(tmp_path)
+
+
+def test_a_chunk_that_is_damaged_is_told_when_it_is_read(tmp_path):
+    """By its own name, since the folder has many."""
+    path = chunk_folder(tmp_path / "census") / "c2.npz"
+    parts = dict(np.load(path))
+    parts["indices"][0] = 10**6
+    np.savez(path, **parts)
+    with pytest.raises(InputError, match=r"c2\.npz: .*indices lie beyond its shape"):
+        CellSource.open(path.parent).rows(0, 30)

@@ -1,4 +1,4 @@
-"""Cells that are read block by block: from h5ad, from zarr, or from an AnnData in memory.
+"""Cells that are read block by block: from h5ad, zarr, chunks, or from an AnnData in memory.
 
 A file may hold several matrices: ``X``, ``raw/X`` and ``layers/NAME``. ``CellSource`` knows where
 each is and reads the rows of one of them, that with the raw counts. ``obs`` and ``var`` are small
@@ -21,6 +21,7 @@ from scipy import sparse
 
 from synthome.anndata_schema import COUNTS, UNS, provenance
 from synthome.errors import InputError
+from synthome.ingestion.chunk_folder import ChunkFolder, ChunkRows, has_chunks
 from synthome.ingestion.count_values import find_counts
 from synthome.ingestion.files import digest_of, sha256_of
 from synthome.ingestion.journal import some
@@ -78,7 +79,9 @@ class CellSource:
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """The cells of an ``.h5ad`` file, or of a zarr store (a folder), left where they are.
+        """The cells of an ``.h5ad`` file, or of a folder, left where they are.
+
+        The folder is a zarr store, or holds chunks: see ``chunk_folder``.
 
         Raises
         ------
@@ -91,6 +94,8 @@ class CellSource:
                 f"{path} does not exist. Check the path; a relative one starts from the folder in "
                 "which you type the command."
             )
+        if path.is_dir() and has_chunks(path):
+            return cls._of_chunks(ChunkFolder.open(path))
         try:
             root, files = _open_zarr(path) if path.is_dir() else _open_h5ad(path)
             obs = _frame(root, "obs")
@@ -104,9 +109,17 @@ class CellSource:
                 f"{path} is not a readable AnnData file: {reason}. It was probably cut short while "
                 "copied, or is no AnnData; copy or write it again."
             ) from error
-        facts: dict[str, Any] = {k: str(given[k]) for k in KEPT_FACTS if k in given}
+        kept = [k for k in (*KEPT_FACTS, "field_keys") if k in given]  # the last is a list
+        facts: dict[str, Any] = {k: np.asarray(given[k]).astype(str).tolist() for k in kept}
         facts |= {"source": path.stem, "files": files, "sha256": digest_of(files)}
         return cls(obs, places, {UNS: facts})
+
+    @classmethod
+    def _of_chunks(cls, folder: ChunkFolder) -> Self:
+        places = {"X": Place(ChunkRows(folder.chunks), folder.var)}
+        facts = {"source": folder.path.name, "sha256": folder.sha256}
+        files = {folder.path.name: folder.sha256}
+        return cls(folder.obs, places, {UNS: facts | {"files": files}})
 
     @property
     def n_obs(self) -> int:
@@ -205,8 +218,9 @@ def _open_zarr(path: Path) -> tuple[Any, dict[str, str]]:
     files = sorted(file for file in path.rglob("*") if file.is_file())
     if not any(file.name in ("zarr.json", ".zgroup") for file in files):
         raise InputError(
-            "this folder is no zarr store: it holds neither zarr.json nor .zgroup. Give an .h5ad "
-            "file, or the folder that write_zarr made."
+            "this folder is no zarr store (it holds neither zarr.json nor .zgroup), nor does it "
+            "hold chunks (NAME.npz, each with a table NAME.parquet, .csv or .pkl). Give an .h5ad "
+            "file, the folder that write_zarr made, or one of chunks."
         )
     _refuse_pickles(files)
     root = zarr.open_group(path, mode="r")

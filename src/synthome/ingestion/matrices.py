@@ -54,7 +54,7 @@ class DenseRows:
 
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Some rows, as float32."""
-        return sparse.csr_matrix(_single(self.values[start:stop]))
+        return sparse.csr_matrix(single(self.values[start:stop]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +67,18 @@ class CompressedRows:
     indptr: Int[np.ndarray, " n_rows_and_one"]
 
     def __post_init__(self) -> None:
-        _check_pointers(self.indptr, self.shape[0], self.data.shape[0], self.indices.shape[0])
+        check_pointers(self.indptr, self.shape[0], self.data.shape[0], self.indices.shape[0])
 
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Some rows, as float32, the columns of each in order."""
         low, high = int(self.indptr[start]), int(self.indptr[stop])
         indices = np.asarray(self.indices[low:high])
-        _check_indices(indices, self.shape[1])
+        check_indices(indices, self.shape[1])
         block = sparse.csr_matrix(
-            (_single(self.data[low:high]), indices, self.indptr[start : stop + 1] - low),
+            (single(self.data[low:high]), indices, self.indptr[start : stop + 1] - low),
             shape=(stop - start, self.shape[1]),
         )
-        return _canonical(block)
+        return canonical(block)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class CompressedColumns:
     indptr: Int[np.ndarray, " n_columns_and_one"]
 
     def __post_init__(self) -> None:
-        _check_pointers(self.indptr, self.shape[1], self.data.shape[0], self.indices.shape[0])
+        check_pointers(self.indptr, self.shape[1], self.data.shape[0], self.indices.shape[0])
 
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Some rows, as float32."""
@@ -108,7 +108,7 @@ class CompressedColumns:
         per_row = np.zeros(self.shape[0], dtype=np.int64)
         for low in range(0, n_values, CHUNK):
             indices = np.asarray(self.indices[low : low + CHUNK])
-            _check_indices(indices, self.shape[0])
+            check_indices(indices, self.shape[0])
             per_row += np.bincount(indices, minlength=self.shape[0])
         indptr = np.concatenate([[0], np.cumsum(per_row)])
         data, columns = _on_disk(n_values, np.float32), _on_disk(n_values, np.int32)
@@ -129,10 +129,10 @@ class CompressedColumns:
             stop = max(int(np.searchsorted(self.indptr, most, side="right")) - 1, start + 1)
             low, high = int(self.indptr[start]), int(self.indptr[stop])
             indices = np.asarray(self.indices[low:high])
-            _check_indices(indices, self.shape[0])
+            check_indices(indices, self.shape[0])
             columns = np.repeat(np.arange(start, stop), np.diff(self.indptr[start : stop + 1]))
             yield sparse.coo_matrix(
-                (_single(self.data[low:high]), (indices, columns)), shape=self.shape
+                (single(self.data[low:high]), (indices, columns)), shape=self.shape
             ).tocsr()
             start = stop
 
@@ -174,7 +174,7 @@ def row_blocks(shape: tuple[int, int], n_rows: int | None = None) -> Iterator[sl
         yield slice(start, min(start + n_rows, shape[0]))
 
 
-def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
+def canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
     """The same rows with columns in order, each once, and no zeros stored; the input is kept."""
     if not block.has_canonical_format:
         block = block.copy()
@@ -185,7 +185,7 @@ def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
     return block
 
 
-def _single(values: Any) -> np.ndarray:
+def single(values: Any) -> np.ndarray:
     """Values as float32; what is too large becomes infinite, which later checks refuse."""
     with np.errstate(over="ignore"):
         return np.asarray(values).astype(np.float32, copy=False)
@@ -219,9 +219,10 @@ def _check_chunks(data: Any) -> None:
         )
 
 
-def _check_pointers(indptr: np.ndarray, n_lines: int, n_data: int, n_indices: int) -> None:
+def check_pointers(indptr: np.ndarray, n_lines: int, n_data: int, n_indices: int) -> None:
     """Stop at a sparse matrix whose parts do not fit together."""
-    fits = len(indptr) == n_lines + 1 and indptr[0] == 0 and (np.diff(indptr) >= 0).all()
+    fits = len(indptr) == n_lines + 1 and indptr[0] == 0 and indptr.min() >= 0
+    fits = fits and (np.diff(indptr) >= 0).all()
     if not fits or not indptr[-1] == n_data == n_indices:
         raise InputError(
             "A sparse matrix is damaged: its indptr does not fit its data. Write the file again "
@@ -229,9 +230,10 @@ def _check_pointers(indptr: np.ndarray, n_lines: int, n_data: int, n_indices: in
         )
 
 
-def _check_indices(indices: np.ndarray, n_lines: int) -> None:
+def check_indices(indices: np.ndarray, n_lines: int) -> None:
     """Stop at indices beyond the shape, which would read foreign memory."""
-    if indices.size and (indices.min() < 0 or indices.max() >= n_lines):
+    unsigned = indices.view(indices.dtype.str.replace("i", "u"))  # so that -1 is large: one pass
+    if unsigned.dtype.kind != "u" or (indices.size and unsigned.max() >= n_lines):
         raise InputError(
             "A sparse matrix is damaged: some of its indices lie beyond its shape. Write the file "
             "again from the program it comes from."
