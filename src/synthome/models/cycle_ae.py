@@ -53,25 +53,18 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy import sparse
 from torch import Tensor, nn
 
-from synthome.anndata_schema import (
-    COUNTS,
-    LIBRARY_SIZE,
-    SYNTHETIC,
-    field_keys,
-    group_key,
-    scale,
-)
+from synthome.anndata_schema import group_key
 from synthome.anndata_schema import labels as labels_of
 from synthome.config import Config
 from synthome.csr import CSRRows
 from synthome.distributions import nb_log_prob
-from synthome.errors import InputError, NotApplicable
 from synthome.fields import Codes, Fields
 from synthome.generator import class_labels
+from synthome.models.combinations import Combinations, cells_of, fields_of, require_counts
 from synthome.models.context_classifier import ContextClassifier, fit_classifier
 from synthome.models.context_effects import ContextEffects, ContextEffectsConfig, Key
 from synthome.models.context_maps import Grouping, low_rank_maps
-from synthome.models.depths import Depths, draw_counts
+from synthome.models.depths import draw_counts
 from synthome.models.latent_mixture import LatentMixture
 from synthome.models.persistence import (
     arrays_of,
@@ -310,13 +303,9 @@ class CycleAEGenerator:
         NotApplicable
             If there are no counts.
         """
-        if COUNTS not in train.layers:
-            raise NotApplicable(
-                f"{self.name} models counts, but these data are on the {scale(train)} scale and "
-                f"have no layers['{COUNTS}']. Give raw counts, or use another model."
-            )
+        require_counts(self.name, train)
         self.like, self.train_labels = like_training(train), labels_of(train)
-        self.fields = Fields.of(train.obs, _label_first(train))
+        self.fields = fields_of(train)
         counts, size, codes = self._cells(train)
         aside = set_aside(train, self.config.training.validation_fraction, self.seed)
         donor = None
@@ -368,28 +357,7 @@ class CycleAEGenerator:
     def _cells(
         self, adata: AnnData
     ) -> tuple[sparse.csr_matrix, Float[np.ndarray, " n_obs"], Codes]:
-        """Counts of the model's genes, library sizes and codes of cells.
-
-        Raises
-        ------
-        InputError
-            If genes of the model are missing, or a category is not known.
-        """
-        absent = self.like.var_names[~self.like.var_names.isin(adata.var_names)]
-        if len(absent):
-            raise InputError(
-                f"{len(absent):,} of the {self.like.n_vars:,} genes of the model are missing in "
-                f"the data, the first being {absent[0]}. Give the cells with the genes of the "
-                "training."
-            )
-        if not adata.var_names.equals(self.like.var_names):
-            adata = adata[:, self.like.var_names]
-        counts = sparse.csr_matrix(adata.layers[COUNTS], dtype=np.float32)
-        own = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-        size = own
-        if LIBRARY_SIZE in adata.obs:
-            size = np.maximum(adata.obs[LIBRARY_SIZE].to_numpy(dtype=np.float64), own)
-        return counts, np.maximum(size, 1.0), self.fields.encode(adata.obs)
+        return cells_of(adata, self.like, self.fields)
 
     def _measure(self, train: AnnData, size: np.ndarray, codes: Codes) -> None:
         """States of each label, combinations, and depths: what drawing needs."""
@@ -397,11 +365,7 @@ class CycleAEGenerator:
         self.mixture = LatentMixture.fit(
             h, np.zeros_like(h), self.train_labels, self.config.max_components, self.seed
         )
-        self.combinations, place, counts = np.unique(
-            codes, axis=0, return_inverse=True, return_counts=True
-        )
-        self.combination_cells = counts
-        self.depths = Depths.fit(train, size, _names(place.ravel()))
+        self.combinations = Combinations.fit(train, size, codes)
 
     @torch.no_grad()
     def embed(self, adata: AnnData) -> Float[np.ndarray, "n_obs n_latent"]:
@@ -468,9 +432,7 @@ class CycleAEGenerator:
 
     def balance(self, rng: np.random.Generator, least: int | None = None) -> AnnData:
         """Cells that bring each combination of the training cells to ``least`` (their median)."""
-        wanted = int(np.median(self.combination_cells)) if least is None else least
-        missing = np.maximum(wanted - self.combination_cells, 0)
-        return self.sample_combinations(np.repeat(np.arange(len(missing)), missing), rng)
+        return self.sample_combinations(self.combinations.missing(least), rng)
 
     def codes(self, adata: AnnData) -> Codes:
         """Category of each cell in each field."""
@@ -505,7 +467,7 @@ class CycleAEGenerator:
             mu = mu * (x + theta) / (mu + theta)  # eq. 6
             blocks.append(sparse.csr_matrix(shifted_counts(x, mu, ratio, rng), dtype=np.float32))
         new = sparse.vstack(blocks, format="csr")
-        return self._wrapped(new, size * depth, there)
+        return self.combinations.wrap(new, size * depth, there, self.fields, self.like)
 
     def sample(
         self,
@@ -516,13 +478,7 @@ class CycleAEGenerator:
     ) -> AnnData:
         """Cells of the combinations that the training cells of their label had."""
         wanted = class_labels(n_obs, labels, self.train_labels, rng)
-        label = np.array([self.fields.fields[0].code(name) for name in wanted])
-        place = np.empty(n_obs, dtype=np.int64)
-        for code in np.unique(label):
-            own = np.flatnonzero(self.combinations[:, 0] == code)
-            share = self.combination_cells[own] / self.combination_cells[own].sum()
-            rows = np.flatnonzero(label == code)
-            place[rows] = rng.choice(own, size=len(rows), p=share)
+        place = self.combinations.draw(self.fields, wanted, rng)
         return self.sample_combinations(place, rng, temperature)
 
     def sample_combinations(
@@ -532,27 +488,16 @@ class CycleAEGenerator:
         temperature: float | None = None,
     ) -> AnnData:
         """Cells of given combinations, by their rows in ``combinations``."""
-        codes = self.combinations[place]
+        codes = self.combinations.codes[place]
         wanted = np.array(self.fields.fields[0].categories)[codes[:, 0]]
         h = self.mixture.draw(wanted, temperature or self.config.temperature or 1.0, rng)
-        total, _ = self.depths.draw(_names(place), rng)
+        total = self.combinations.depth(place, rng)
         blocks = []
         for rows in _blocks(len(place)):
             mu = np.exp(self.log_rate(h[rows], codes[rows])) * total[rows, None]
             blocks.append(draw_counts(mu, self.theta, None, rng))
-        return self._wrapped(sparse.vstack(blocks, format="csr"), total, codes)
-
-    def _wrapped(
-        self, counts: sparse.csr_matrix, size: Float[np.ndarray, " n_obs"], codes: Codes
-    ) -> AnnData:
-        """Counts as synthetic cells of the combinations ``codes``."""
-        obs = self.fields.decode(codes)
-        label = obs[self.fields.names[0]].to_numpy(dtype=str)
-        result = self.depths.wrap(counts, size, label, self.like)
-        for name in self.fields.names:
-            result.obs[name] = obs[name].to_numpy(dtype=str)
-        assert result.obs[SYNTHETIC].all()
-        return result
+        counts = sparse.vstack(blocks, format="csr")
+        return self.combinations.wrap(counts, total, codes, self.fields, self.like)
 
     @property
     def theta(self) -> Float[np.ndarray, " n_vars"]:
@@ -585,14 +530,12 @@ class CycleAEGenerator:
             network=self.network,
             effects=self.effects.state(),
             mixture=self.mixture.state(),
-            depth=self.depths.state(),
-            cells={"combinations": self.combinations, "n": self.combination_cells},
+            cells=self.combinations.state(),
         )
         return arrays, training_facts(self) | {
             "fields": self.fields.state(),
             "classes": list(self.mixture.classes),
-            "depth_classes": list(self.depths.totals.classes),
-            "target_sum": self.depths.target_sum,
+            "target_sum": self.combinations.depths.target_sum,
             "classifier": self.classifier_scores,
         }
 
@@ -610,10 +553,9 @@ class CycleAEGenerator:
         result.mixture = LatentMixture.from_state(
             tuple(facts["classes"]), tensors_of(arrays, "mixture")
         )
-        depth = tensors_of(arrays, "depth")
-        result.depths = Depths.from_state(tuple(facts["depth_classes"]), depth, facts["target_sum"])
-        cells = tensors_of(arrays, "cells")
-        result.combinations, result.combination_cells = cells["combinations"], cells["n"]
+        result.combinations = Combinations.from_state(
+            tensors_of(arrays, "cells"), facts["target_sum"]
+        )
         result.classifier_scores = facts["classifier"]
         return result
 
@@ -621,17 +563,6 @@ class CycleAEGenerator:
 def _norm(head: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     """Length over genes of a head less its mean over cells, mean over cells."""
     return (head - head.mean(dim=0)).norm(dim=-1).mean()
-
-
-def _label_first(train: AnnData) -> list[str]:
-    """Fields of the cells, the label before the others."""
-    label = str(train.uns["synthome"]["label_key"])
-    return [label, *(name for name in field_keys(train) if name != label)]
-
-
-def _names(place: Int[np.ndarray, " n_obs"]) -> np.ndarray:
-    """Combinations as names whose order is their own."""
-    return np.char.mod("%09d", place)
 
 
 def _blocks(n_obs: int) -> list[slice]:

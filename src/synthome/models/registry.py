@@ -19,6 +19,9 @@ _GENERATORS = {  # name -> class, and its config where it has options
     "published_vae": "synthome.models.published_vae:PublishedVAEGenerator:PublishedVAEConfig",
     "ldvae": "synthome.models.ldvae:LDVAEGenerator:LDVAEConfig",
     "spatial_gvae": "synthome.models.spatial_gvae:SpatialGVAEGenerator:SpatialGVAEConfig",
+    "published_cycle_ae": (
+        "synthome.models.published_cycle_ae:PublishedCycleAEGenerator:PublishedCycleAEConfig"
+    ),
     "cycle_ae": "synthome.models.cycle_ae:CycleAEGenerator:CycleAEConfig",
     "omics_lm": "synthome.models.omics_lm:OmicsLMGenerator:OmicsLMConfig",
     "gan": "synthome.models.gan:GANGenerator:GANConfig",
