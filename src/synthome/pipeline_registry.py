@@ -7,6 +7,8 @@ from kedro.pipeline import Pipeline
 
 from synthome.pipelines import (
     augmentation,
+    counterfactual,
+    cycle_ae,
     evaluation,
     export,
     ingestion,
@@ -25,11 +27,13 @@ SYSTEMS: dict[str, Modality] = {
     "omics_lm": "bulk",
     "ldvae": "single_cell",
     "spatial_gvae": "spatial",
+    "cycle_ae": "contexts",
 }
 ANSWERS = {
     "omics_lm": omics_lm,
     "ldvae": ldvae,
     "spatial_gvae": spatial_gvae,
+    "cycle_ae": cycle_ae,
 }  # systems with questions of their own
 
 
@@ -52,6 +56,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     bulk = read["bulk"] + made["bulk"]
     return {
         **systems,
+        "counterfactual": counterfactual.create_pipeline(),
         "rare_vae_study": bulk + study.create_pipeline("rare_vae"),
         "ingestion": _sum(read),
         "preprocessing": _sum(made),

@@ -9,9 +9,11 @@ from synthome.datasets.cells import (
     GeneAliasesDataset,
     GeneSetsDataset,
     PBMCDataset,
+    SimulatedContextsDataset,
     SimulatedCortexDataset,
 )
 from synthome.ingestion.cell_source import CellSource
+from synthome.simulate.contexts import FIELDS
 from synthome.simulate.cortex import CortexConfig, simulate_cortex
 from synthome.tracking.inputs import describe_input
 
@@ -53,6 +55,16 @@ def test_the_simulator_gives_the_same_cells_each_time():
     assert first.uns["truth"]["gene_sets"]
 
 
+def test_cells_in_contexts_bring_their_fields_and_the_truth():
+    """A later step asks which columns are fields, and the evaluation for what was planted."""
+    config = {"n_obs": 120, "n_vars": 200, "n_least": 2}
+    first, again = (SimulatedContextsDataset(**config).load() for _ in range(2))
+    assert (first.rows(0, 120) != again.rows(0, 120)).nnz == 0
+    assert first.found_in == "layers/counts"
+    assert first.uns["synthome"]["field_keys"] == list(FIELDS)
+    assert set(first.uns["truth"]["effects"]) == set(FIELDS) < set(first.obs)
+
+
 def test_blood_cells_are_at_hand_without_a_network():
     source = PBMCDataset().load()
     assert (source.n_obs, source.n_vars) == (700, 765)
@@ -83,6 +95,7 @@ def test_a_run_is_told_which_cells_it_read(path):
 SOURCES = [
     CellsFileDataset(file="x.h5ad", metadata={"a": 1}),
     SimulatedCortexDataset(n_obs=200, seed=3),
+    SimulatedContextsDataset(n_obs=1200, seed=3),
     PBMCDataset(),
     GeneSetsDataset(file="x.gmt"),
     GeneAliasesDataset(file="x.tsv"),
@@ -96,10 +109,11 @@ def test_sources_travel_to_other_processes_and_are_never_written(dataset):
         dataset.save("x")
 
 
-def test_the_catalog_entry_of_the_simulator_makes_it_again():
-    config, _, _, _ = DataCatalog({"x": SOURCES[1]}).to_config()
+@pytest.mark.parametrize("dataset", SOURCES[1:3], ids=lambda d: type(d).__name__)
+def test_the_catalog_entry_of_a_simulator_makes_it_again(dataset):
+    config, _, _, _ = DataCatalog({"x": dataset}).to_config()
     again = DataCatalog.from_config(config).get("x")
-    assert vars(again) | {"_init_args": 0} == vars(SOURCES[1]) | {"_init_args": 0}
+    assert vars(again) | {"_init_args": 0} == vars(dataset) | {"_init_args": 0}
 
 
 def test_a_damaged_file_is_the_cause_that_the_command_line_shows(path, tmp_path):

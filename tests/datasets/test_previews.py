@@ -15,8 +15,9 @@ def test_every_dataset_that_can_be_seen_is_seen():
     assert set(PREVIEWED) == {
         "AnnDataDataset", "CellsFileDataset", "CohortFolderDataset", "FigureDataset", "GEODataset",
         "GeneSetsDataset", "H5ADCohortDataset", "HTMLDataset", "JSONDataset", "PBMCDataset",
-        "SimulatedCohortDataset", "SimulatedCortexDataset", "SimulatedTissueDataset",
-        "StateDataset", "TableDataset", "TissueFileDataset", "VisiumDataset",
+        "SimulatedCohortDataset", "SimulatedContextsDataset", "SimulatedCortexDataset",
+        "SimulatedTissueDataset", "StateDataset", "TableDataset", "TissueFileDataset",
+        "VisiumDataset",
     }  # fmt: skip
 
 

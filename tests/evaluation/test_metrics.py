@@ -45,7 +45,8 @@ def test_every_metric_speaks_to_a_reader(metric):
     assert len(metric.meaning) > 60
     assert metric.meaning[-1] in ".?"
     shared = {"fidelity", "utility", "biology", "privacy", "external"}
-    assert metric.group in shared | {"ldvae", "counterfactual", "lm", "encoding", "spatial"}
+    own = {"ldvae", "counterfactual", "lm", "encoding", "spatial", "cycle"}
+    assert metric.group in shared | own
     if metric.best is not None:
         assert metric.clipped(metric.best) == metric.best
 

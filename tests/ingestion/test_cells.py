@@ -1,14 +1,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 from ingestion.folders import real_cohort
 from scipy import sparse
 
+from synthome.anndata_schema import field_keys, label_key
 from synthome.errors import InputError
 from synthome.ingestion.cell_source import CellSource
 from synthome.ingestion.cells import CellsConfig, as_validated, validate_cells
 from synthome.reporting.views import validation_view
+from synthome.simulate.contexts import FIELDS, ContextsConfig, simulate_contexts
 
 CONFIG = CellsConfig(cell_type="kind", min_cells_per_type=3)
 
@@ -266,6 +268,123 @@ def test_a_cohort_without_counts_survives_the_disk(tmp_path):
     assert again.X is None
     pd.testing.assert_frame_equal(again.obs, cohort.obs, check_names=False)
     assert dict(again.uns["synthome"]) == cohort.uns["synthome"]
+
+
+def with_fields() -> AnnData:
+    """The cells, with an assay, a sex that says the same, a place and gaps."""
+    adata = cells()
+    adata.obs["assay"] = np.array(["v2", "v3"])[np.arange(60) % 2]
+    adata.obs["sex"] = np.array(["F", "M"])[np.arange(60) % 2]
+    adata.obs["site"] = "here"
+    adata.obs["state"] = np.array(["rest", "rest", "move", None], dtype=object)[
+        np.random.default_rng(0).integers(4, size=60)
+    ]
+    return adata
+
+
+def test_fields_are_text_without_gaps_and_named_in_the_provenance():
+    cohort, report = validated(with_fields(), cell_type=None, fields=["kind", "state", "lane"])
+    facts = cohort.uns["synthome"]
+    assert (facts["label_key"], facts["field_keys"]) == ("kind", ["kind", "state", "lane"])
+    assert field_keys(cohort) == ("kind", "state", "lane")
+    n = int(with_fields().obs["state"].isna().sum())
+    assert (cohort.obs["state"] == "missing").sum() == n > 0
+    assert set(cohort.obs["lane"]) == {"1", "2"}
+    assert f"{n} cells without a value in 'state'" in told(report, "fields")
+    assert [field["n_missing"] for field in report["fields"]] == [0, n, 0]
+    assert [sum(field["categories"].values()) for field in report["fields"]] == [60] * 3
+    assert report["combinations"]["possible"] == 3 * 3 * 2
+
+
+def test_cells_with_a_gap_in_a_field_can_be_left_out():
+    adata = with_fields()
+    cohort, report = validated(adata, fields=["state"], missing="drop")
+    given = adata.obs["state"].notna().to_numpy()
+    np.testing.assert_array_equal(cohort.obs["source_row"], np.flatnonzero(given))
+    assert cohort.uns["synthome"]["field_keys"] == ["kind", "state"]
+    assert f"{(~given).sum()} cells without a value in 'state' left out" == told(report, "fields")
+
+
+def test_a_cell_without_a_type_is_left_out_under_any_policy_and_counted():
+    adata = with_fields()
+    adata.obs["kind"] = adata.obs["kind"].astype(object)
+    adata.obs.iloc[:5, 0] = None
+    cohort, report = validated(adata, fields=["kind", "assay"])
+    assert cohort.n_obs == 55
+    assert [field["n_missing"] for field in report["fields"]] == [5, 0]
+
+
+def test_without_fields_nothing_is_said_of_them():
+    """The models of types alone read what they always read."""
+    cohort, report = validated(with_fields())
+    assert "field_keys" not in cohort.uns["synthome"]
+    assert not {"fields", "combinations", "confounding"} & set(report)
+    assert cohort.obs["state"].isna().any()
+
+
+def test_a_field_of_one_category_is_no_field_and_one_alone_is_an_error():
+    cohort, report = validated(with_fields(), fields=["site", "assay"])
+    assert cohort.uns["synthome"]["field_keys"] == ["kind", "assay"]
+    assert "the field 'site' is left out" in report["warnings"][-1]
+    assert [field["used"] for field in report["fields"]] == [True, False, True]
+    with pytest.raises(InputError, match="'site' has: here 60"):
+        validated(with_fields(), cell_type=None, fields=["site"])
+
+
+def test_fields_that_say_the_same_are_warned_of_and_a_donor_is_looked_at_though_not_held_out():
+    adata = with_fields()
+    adata.obs["donor"] = np.array(["d0", "d1"])[np.arange(60) % 2]
+    _, report = validated(adata, fields=["kind", "assay", "sex"], donor="donor")
+    pairs = {(p["a"], p["b"]): p for p in report["confounding"]}
+    assert pairs["sex", "donor"]["determined"] == "sex by donor and donor by sex"
+    assert pairs["assay", "sex"]["cramers_v"] == pytest.approx(1)
+    assert pairs["kind", "sex"]["determined"] == ""
+    apart = [warning for warning in report["warnings"] if "cannot be told apart" in warning]
+    assert [warning.split(" cannot")[0] for warning in apart] == [
+        "assay and sex", "assay and donor", "sex and donor",
+    ]  # fmt: skip
+
+
+def test_a_field_that_is_not_there_lists_those_that_are():
+    with pytest.raises(
+        InputError, match="cells: obs has no column 'essay' to use as fields.*assay"
+    ):
+        validated(with_fields(), fields=["kind", "essay"])
+
+
+def test_a_field_under_a_name_that_synthome_writes_itself_is_renamed_and_still_found():
+    adata = with_fields()
+    adata.obs["split"] = adata.obs["assay"]
+    cohort, _ = validated(adata, fields=["split"])
+    assert cohort.uns["synthome"]["field_keys"] == ["kind", "split_sheet"]
+
+
+def test_fields_survive_the_disk_and_a_source_names_its_own(tmp_path):
+    """What is read from a file is a source again, whose fields hold until others are named."""
+    adata = with_fields()
+    cohort, _ = validated(adata, fields=["kind", "assay"])
+    cohort.write_h5ad(tmp_path / "cohort.h5ad")
+    assert field_keys(read_h5ad(tmp_path / "cohort.h5ad")) == ("kind", "assay")
+
+    adata.uns["synthome"] = {"field_keys": ["kind", "assay"]}
+    adata.write_h5ad(tmp_path / "mine.h5ad")
+    source = CellSource.open(tmp_path / "mine.h5ad")
+    assert source.uns["synthome"]["field_keys"] == ["kind", "assay"]
+    again, _ = validate_cells(source, CellsConfig())
+    assert (label_key(again), field_keys(again)) == ("kind", ("kind", "assay"))
+    other, _ = validate_cells(source, CellsConfig(cell_type="kind", fields="sex"))
+    assert field_keys(other) == ("kind", "sex")
+    adata.uns["synthome"] = {"field_keys": ["kind", "essay"]}
+    with pytest.raises(InputError, match="no column 'essay' to use as fields"):
+        validated(adata)
+
+
+def test_simulated_contexts_name_type_assay_and_condition():
+    config = ContextsConfig(n_obs=240, n_vars=100, n_least=0, n_interaction_genes=10)
+    cohort, report = validate_cells(CellSource.of(simulate_contexts(config)), CellsConfig())
+    assert field_keys(cohort) == tuple(FIELDS)
+    assert report["combinations"]["possible"] == 5 * 3 * 2
+    assert not [step for step in report["steps"] if step["step"] == "fields"]
 
 
 REAL = [

@@ -35,6 +35,12 @@ def finished_spatial_gvae(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def finished_cycle_ae(tmp_path_factory) -> Path:
+    """A project in which cycle_ae ran."""
+    return _finish(tmp_path_factory.mktemp("finished_cycle_ae"), "cycle_ae")
+
+
+@pytest.fixture(scope="session")
 def finished_omics_lm(tmp_path_factory) -> Path:
     """A project in which omics_lm ran."""
     return _finish(tmp_path_factory.mktemp("finished_omics_lm"), "omics_lm")

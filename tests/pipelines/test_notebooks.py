@@ -15,6 +15,7 @@ FINISHED = {  # the project that a notebook reads
     "02_omics_language_model": "finished_omics_lm",
     "03_ldvae_perturbation": "finished_ldvae",
     "04_spatial_domains": "finished_spatial_gvae",
+    "05_counterfactual_cells": "finished_cycle_ae",
 }
 pytestmark = [
     pytest.mark.slow,

@@ -47,6 +47,7 @@ def test_shared_stages_are_pipelines_of_their_own():
     bootstrap_project(PROJECT)
     expected = {"rare_vae", "ingestion", "preprocessing", "augmentation", "evaluation", "export"}
     expected |= {"rare_vae_study", "leaderboard", "ldvae", "omics_lm", "spatial_gvae"}
+    expected |= {"cycle_ae", "counterfactual"}
     assert expected | {"__default__"} == set(pipelines)
     names = {node.name for node in pipelines["rare_vae"].nodes}
     assert {"bulk.validate", "rare_vae.train", "rare_vae.sample", "rare_vae.report"} <= names
@@ -55,5 +56,6 @@ def test_shared_stages_are_pipelines_of_their_own():
         "omics_lm.sample",
         "ldvae.sample",
         "spatial_gvae.sample",
+        "cycle_ae.sample",
     }
     assert not {node.name for node in pipelines["__default__"].nodes if "study" in node.tags}

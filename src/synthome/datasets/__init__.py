@@ -11,6 +11,7 @@ from synthome.datasets.cells import (
     GeneAliasesDataset,
     GeneSetsDataset,
     PBMCDataset,
+    SimulatedContextsDataset,
     SimulatedCortexDataset,
 )
 from synthome.datasets.cohorts import (
@@ -45,6 +46,7 @@ __all__ = [
     "PBMCDataset",
     "PlaceDataset",
     "SimulatedCohortDataset",
+    "SimulatedContextsDataset",
     "SimulatedCortexDataset",
     "SimulatedTissueDataset",
     "StateDataset",

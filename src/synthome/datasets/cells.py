@@ -58,6 +58,17 @@ class SimulatedCortexDataset(Drawn, CellsDataset):
         return CellSource.of(simulate_cortex(CortexConfig(**self._config)))
 
 
+class SimulatedContextsDataset(Drawn, CellsDataset):
+    """Cells drawn by ``simulate.contexts``, whose ``ContextsConfig`` the entry fills."""
+
+    def load(self) -> CellSource:
+        """Draw them."""
+        from synthome.ingestion.cell_source import CellSource
+        from synthome.simulate.contexts import ContextsConfig, simulate_contexts
+
+        return CellSource.of(simulate_contexts(ContextsConfig(**self._config)))
+
+
 class PBMCDataset(CellsDataset):
     """700 blood cells x 765 genes that come with scanpy, their counts got back exactly."""
 

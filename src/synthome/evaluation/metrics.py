@@ -529,6 +529,54 @@ COUNTERFACTUAL = (
     ),
 )  # fmt: skip
 
+CYCLE = (  # of a model of contexts: floor and ceiling are told in each meaning
+    Metric(
+        "cycle/down_regulation_accuracy",
+        "Genes that fall in an unseen combination and are predicted to fall",
+        "Of the genes that surely fall in a combination of contexts that was left out of all that "
+        "was fitted, the share that is predicted to fall. The floor is no change at all, about one "
+        "half; the ceiling is other true cells.",
+        1.0, "higher", "test", SHARE,
+    ),
+    Metric(
+        "cycle/planted_sign_accuracy",
+        "Planted effects of contexts found with the right sign",
+        "In simulated cells the effect of each context is known: the share of moved genes whose "
+        "effect has the right sign, up and down together. The floor is the published model.",
+        1.0, "higher", "truth", SHARE,
+    ),
+    Metric(
+        "cycle/planted_correlation",
+        "Planted effects of contexts found with the right size (r)",
+        "Correlation over genes of found and planted effects, in natural logs, mean over the "
+        "categories of all fields. The floor is the published model.",
+        1.0, "higher", "truth", CORRELATION,
+    ),
+    Metric(
+        "cycle/generated_accuracy",
+        "Contexts told in generated cells by an independent classifier",
+        "Cells are moved to each category of a field, and a classifier that training never saw "
+        "tells the category: balanced accuracy, mean over fields. The floor is guessing, the "
+        "ceiling the same classifier on real held-out cells.",
+        1.0, "higher", "test", SHARE,
+    ),
+    Metric(
+        "cycle/integration",
+        "Contexts that can still be told from the state of a cell",
+        "How far beyond guessing a field is told from the state, which is to hold what contexts "
+        "leave: 0 is best, 1 is always. The floor is the same from principal components.",
+        0.0, "lower", "test", (None, 1.0),
+    ),
+    Metric(
+        "cycle/cycle_error",
+        "What a cell loses on the way to another context and back",
+        "Spread of the log rate after going to another category and back, over what the state adds "
+        "to contexts: 0 is the same cell. It is no counterfactual score: a model that changes "
+        "nothing has none of it.",
+        0.0, "lower", "test", POSITIVE,
+    ),
+)  # fmt: skip
+
 SPATIAL = (  # of a model of tissues: floor, ceiling and cheat are told in each meaning
     Metric(
         "spatial/ari",
@@ -657,6 +705,6 @@ METRICS: dict[str, Metric] = {
     metric.key: metric
     for metric in (
         *FIDELITY, *UTILITY, *BIOLOGY, *PRIVACY, *EXTERNAL, *OMICS_LM, *LDVAE, *COUNTERFACTUAL,
-        *SPATIAL,
+        *CYCLE, *SPATIAL,
     )
 }  # fmt: skip

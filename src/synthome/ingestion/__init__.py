@@ -18,7 +18,9 @@ Single cells are read block by block, from files that need not fit in memory:
 
 =================  ================================================================
 ``matrices``       rows of a matrix by rows, by columns or dense, on disk or not
-``cell_source``    h5ad, zarr or an AnnData in memory as one source of cells
+``cell_source``    h5ad, zarr, chunks or an AnnData in memory as one source of cells
+``chunk_folder``   pairs of npz and metadata; ``csr_file``, ``chunk_tables``, ``safe_pickle``
+``cell_fields``    metadata fields: which take part; ``confounding`` between them
 ``count_values``   which matrix holds raw counts, and what the others look like
 ``cells``          all checks in order, and the report; ``cell_sheet`` for ``obs``
 ``counted``        what cells share with the spots of a tissue: counts, genes, report

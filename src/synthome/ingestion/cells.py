@@ -13,6 +13,7 @@ from anndata import AnnData
 
 from synthome.anndata_schema import LIBRARY_SIZE, SOURCE_ROW, UNS
 from synthome.errors import InputError
+from synthome.ingestion.cell_fields import fill_fields, named_fields, report_fields, with_fields
 from synthome.ingestion.cell_sheet import (
     fill,
     filled,
@@ -56,9 +57,10 @@ def validate_cells(source: CellSource, config: CellsConfig) -> tuple[AnnData, Re
 
     Returns
     -------
-    The cells kept, without counts (``X`` is None): ``obs`` with type, donor, batch,
+    The cells kept, without counts (``X`` is None): ``obs`` with type, fields, donor, batch,
     ``library_size`` and ``source_row``, ``var`` with one row per gene; and a report of plain
-    numbers and words, of the form that ``validate_cohort`` gives.
+    numbers and words, of the form that ``validate_cohort`` gives, with what ``report_fields`` says
+    of fields where some are named.
 
     Raises
     ------
@@ -88,7 +90,10 @@ def _validate(source: CellSource, config: CellsConfig, journal: Journal) -> tupl
     """The checks in order; see ``validate_cells``."""
     source = at_counts(source, config.layer, journal)
     given = source.uns[UNS]
+    config = named_fields(config, given)
     obs, config = columns_of(source.obs, given, config, COLUMNS, journal)
+    new_name = dict(zip(map(str, source.obs.columns), obs.columns, strict=True))
+    config = config.model_copy(update={"fields": [new_name.get(f, f) for f in config.fields]})
     if config.cell_type is None:
         listed = some(list(obs.columns), 20) or "no columns at all"
         raise InputError(
@@ -97,11 +102,14 @@ def _validate(source: CellSource, config: CellsConfig, journal: Journal) -> tupl
         )
     require_columns(obs, config, COLUMNS)
     label = config.cell_type
-    kept = with_type(obs, label, where_true(obs, config.where, journal), journal)
+    asked = where_true(obs, config.where, journal)
+    typed = with_type(obs, label, asked, journal)
+    kept, n_missing = with_fields(obs, config, typed, journal)
     totals = read_all(source, kept, journal.row)
     rows = np.flatnonzero(filled(totals.counts, kept, config.min_counts, journal))
     obs = storable(obs.iloc[rows])
     obs[label] = as_text(obs[label])
+    fill_fields(obs, config.fields)
     give_names(obs, journal)
     obs[SOURCE_ROW] = rows
     obs[LIBRARY_SIZE] = library_sizes(obs, totals.counts[rows], config.library_size, journal)
@@ -109,6 +117,11 @@ def _validate(source: CellSource, config: CellsConfig, journal: Journal) -> tupl
     obs, donor = keep_donors_whole(obs, label, config.donor, journal)
     if config.batch is not None:
         fill(obs, config.batch, "batch", journal)
+    fields: list[str] = []
+    told: Report = {}
+    if config.fields:
+        n_missing[label] = int(asked.sum() - typed.sum())
+        fields, told = report_fields(obs, config.fields, n_missing, config.donor, journal)
 
     genes = genes_of(source, journal)
     uns = {k: v for k, v in source.uns.items() if k != UNS}
@@ -120,8 +133,10 @@ def _validate(source: CellSource, config: CellsConfig, journal: Journal) -> tupl
         "scale": "counts",
         "counts_in": source.found_in,
     }
+    if fields:
+        cohort.uns[UNS]["field_keys"] = fields
     sizes = f"{count(cohort.n_obs, 'cell')} and {count(cohort.n_vars, 'gene')}"
     types = obs[label].value_counts()
     journal.step("done", f"{sizes}; {some([f'{k} {n:,}' for k, n in types.items()], 10)}")
     report = report_of(cohort, given, config, totals, len(rows), journal)
-    return cohort, report | {"symbols": genes.symbols}
+    return cohort, report | told | {"symbols": genes.symbols}

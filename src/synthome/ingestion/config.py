@@ -2,19 +2,19 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt
 
 from synthome.config import Config
 
 
-def split_list(value: str | list[str] | None) -> list[str]:
+def split_list(value: str | int | float | list[str] | None) -> list[str]:
     """Names given on the command line, where Kedro splits at commas: ``batch+sex`` is two.
 
     A list (from YAML) passes unchanged; nothing at all is an empty list.
     """
     if value is None:
         return []
-    names = value.split("+") if isinstance(value, str) else value
+    names = value if isinstance(value, list) else str(value).split("+")
     return [str(name).strip() for name in names if str(name).strip()]
 
 
@@ -26,6 +26,7 @@ def _name(value: Any) -> Any:
 
 
 ColumnName = Annotated[str | None, BeforeValidator(_name)]
+ColumnNames = Annotated[list[str], BeforeValidator(split_list)]
 
 
 class IngestionConfig(Config):
@@ -87,7 +88,14 @@ class CellsConfig(Config):
     ----------
     cell_type
         Column with the type of each cell, the class that models and scores know. Without it, the
-        column that the source itself names (simulated cells do).
+        first of ``fields``, or else the column that the source itself names (simulated cells do).
+    fields
+        Columns with metadata of a few categories (assay, sex, condition ...), whose contributions
+        are told apart: a list, or ``assay+sex``. The type is one of them, and the first if it is
+        not named. Without any, those that the source itself names.
+    missing
+        What becomes of a cell without a value in a field: ``drop`` leaves it out, ``category``
+        gives it the category "missing". A cell without a type is left out in any case.
     batch
         Column with the experimental batch, a covariate of models.
     donor
@@ -108,6 +116,8 @@ class CellsConfig(Config):
     """
 
     cell_type: ColumnName = None
+    fields: ColumnNames = Field(default_factory=list)
+    missing: Literal["drop", "category"] = "category"
     batch: ColumnName = None
     donor: ColumnName = None
     where: ColumnName = None

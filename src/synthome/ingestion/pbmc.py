@@ -23,12 +23,12 @@ from synthome.ingestion.files import sha256_of
 from synthome.ingestion.recover import counts_of_log
 
 FILE = "10x_pbmc68k_reduced.h5ad"
-TYPE, TOTAL = "bulk_labels", "n_counts"
+TYPE, PHASE, TOTAL = "bulk_labels", "phase", "n_counts"
 ROUNDING = 1e-3
 
 
 def read_pbmc68k_reduced() -> AnnData:
-    """Raw counts of 700 blood cells, with their types and their totals over all genes.
+    """Raw counts of 700 blood cells, with types, phases of the cycle, and totals over all genes.
 
     Raises
     ------
@@ -47,5 +47,5 @@ def read_pbmc68k_reduced() -> AnnData:
     logs = sparse.csr_matrix(adata.raw.X)
     counts = counts_of_log(logs, adata.obs[TOTAL].to_numpy(np.float64), rounding=ROUNDING)
     facts = {"label_key": TYPE, "source": "pbmc68k_reduced", "sha256": sha256_of(path)}
-    obs = adata.obs[[TYPE, "louvain", TOTAL]].copy()
+    obs = adata.obs[[TYPE, "louvain", PHASE, TOTAL]].copy()
     return AnnData(counts, obs=obs, var=adata.raw.var[[]].copy(), uns={UNS: facts})

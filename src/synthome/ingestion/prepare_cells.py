@@ -8,6 +8,7 @@ from anndata import AnnData
 from synthome.ingestion.cell_source import CellSource
 from synthome.ingestion.cells import CellsConfig, as_validated, validate_cells
 from synthome.ingestion.gene_sets import choose_roles, match_genes
+from synthome.preprocessing.field_categories import check_fields_in_training
 from synthome.preprocessing.gene_selection import SelectionConfig, select_genes
 from synthome.preprocessing.splits import SplitConfig, assign_folds
 
@@ -39,6 +40,7 @@ def prepare_cells(
     source = CellSource.of(source) if isinstance(source, AnnData) else source
     cohort, _ = validate_cells(source, cells_config)
     folds = assign_folds(cohort, split_config or SplitConfig(n_tested_folds=1))
+    check_fields_in_training(folds)
     selected, _ = select_with_sets(source, folds, selection_config or SelectionConfig(), gene_sets)
     return selected
 

@@ -60,11 +60,23 @@ from synthome.csr import CSRRows
 from synthome.distributions import nb_log_prob
 from synthome.fields import Codes, Fields
 from synthome.generator import class_labels
-from synthome.models.combinations import Combinations, cells_of, fields_of, require_counts
+from synthome.models.combinations import (
+    as_tensor,
+    blocks,
+    combination_names,
+    combinations_of,
+    counted_cells,
+    draw_combinations,
+    label_first,
+    made_cells,
+    missing_cells,
+    need_counts,
+    training_rows,
+)
 from synthome.models.context_classifier import ContextClassifier, fit_classifier
 from synthome.models.context_effects import ContextEffects, ContextEffectsConfig, Key
 from synthome.models.context_maps import Grouping, low_rank_maps
-from synthome.models.depths import draw_counts
+from synthome.models.depths import Depths, draw_counts
 from synthome.models.latent_mixture import LatentMixture
 from synthome.models.persistence import (
     arrays_of,
@@ -82,7 +94,6 @@ from synthome.training.device import cpu_threads
 from synthome.training.loop import Epoch, fit
 
 BASE = "base"
-ROWS_AT_A_TIME = 1_024
 START_ROWS = 5_000  # that the start is measured on
 LEAST_LOG_RATE, MOST_LOG_RATE = -25.0, 2.0  # of eq. 1: a rate is a share of a library
 SEPARATOR = " × "
@@ -251,29 +262,29 @@ class CycleAE(nn.Module):
 
         The column of W for a score is one step of Fisher scoring for a Poisson law.
         """
-        self.base.copy_(_tensor(effects.base))
+        self.base.copy_(as_tensor(effects.base))
         for f, effect in enumerate(effects.main):
-            getattr(self, f"main_{f}").copy_(_tensor(effect))
+            getattr(self, f"main_{f}").copy_(as_tensor(effect))
         for (a, b), (seen, effect) in effects.pairs.items():
             place = torch.from_numpy(seen[:, 0] * self.sizes[b] + seen[:, 1])
             getattr(self, f"row_{a}_{b}")[place] = torch.arange(len(seen))
-            getattr(self, f"pair_{a}_{b}")[:-1] = _tensor(effect)
+            getattr(self, f"pair_{a}_{b}")[:-1] = as_tensor(effect)
         x = np.asarray(counts.todense(), dtype=np.float64)
-        y = torch.log1p(_tensor(x * (float(self.target_sum) / library_size)[:, None]))
+        y = torch.log1p(as_tensor(x * (float(self.target_sum) / library_size)[:, None]))
         left = (y - self.expected(torch.from_numpy(codes))).double().numpy()
         k = min(self.read.out_features, *(n - 1 for n in left.shape))
         axes, scores, mean = _principal_axes(left, k, seed)
         self.read.weight.zero_()
-        self.read.weight[:k] = _tensor(axes.T)
+        self.read.weight[:k] = as_tensor(axes.T)
         self.read.bias.zero_()
-        self.read.bias[:k] = _tensor(-mean @ axes)
+        self.read.bias[:k] = as_tensor(-mean @ axes)
         mu = library_size[:, None] * np.exp(effects.log_rate(codes))
         gain = np.square(scores).T @ mu  # (k, n_vars)
         self.loadings.weight.zero_()
         slope = scores.T @ (x - mu) / (gain + 0.5 * np.median(gain))
-        self.loadings.weight[:, :k] = _tensor(slope.T)
+        self.loadings.weight[:, :k] = as_tensor(slope.T)
         excess = (np.square(x - mu) - mu).sum(axis=0) / np.square(mu).sum(axis=0)  # 1 / theta
-        self.log_theta.copy_(_tensor(-np.log(np.clip(excess, 1e-3, 1e2))))
+        self.log_theta.copy_(as_tensor(-np.log(np.clip(excess, 1e-3, 1e2))))
         base = float(np.sqrt(np.square(scores @ slope).mean()))
         for f, effect in enumerate(effects.main):
             size = float(np.sqrt(np.square(effect[codes[:, f]]).mean()))
@@ -303,9 +314,9 @@ class CycleAEGenerator:
         NotApplicable
             If there are no counts.
         """
-        require_counts(self.name, train)
+        need_counts(train, self.name)
         self.like, self.train_labels = like_training(train), labels_of(train)
-        self.fields = fields_of(train)
+        self.fields = Fields.of(train.obs, label_first(train))
         counts, size, codes = self._cells(train)
         aside = set_aside(train, self.config.training.validation_fraction, self.seed)
         donor = None
@@ -322,25 +333,21 @@ class CycleAEGenerator:
                 )
             some = np.sort(generator(self.seed, "start").permutation(train.n_obs)[:START_ROWS])
             self.network.begin(effects, counts[some], size[some], codes[some], self.seed)
-            rows = CSRRows.of(counts), _tensor(size), torch.from_numpy(codes)
-            parts = [
-                [part[torch.from_numpy(np.flatnonzero(mask))] for part in rows]
-                for mask in (~aside, aside)
-            ]
+            kept, held_out = training_rows(counts, size, codes, aside)
             self.classifier_scores = fit_classifier(
                 self.network.classifier,
-                parts[0],
-                parts[1] if aside.any() else None,
+                kept,
+                held_out,
                 float(self.network.target_sum),
                 self.fields.names,
                 stream(self.seed, "classifier"),
             )
             self.history = fit(
                 self.network,
-                parts[0],
+                kept,
                 self.config.training,
                 seed=self.seed,
-                validation=parts[1] if aside.any() else None,
+                validation=held_out,
                 on_epoch=on_epoch,
                 checkpoint=checkpoint,
                 description=self.name,
@@ -357,7 +364,7 @@ class CycleAEGenerator:
     def _cells(
         self, adata: AnnData
     ) -> tuple[sparse.csr_matrix, Float[np.ndarray, " n_obs"], Codes]:
-        return cells_of(adata, self.like, self.fields)
+        return counted_cells(adata, self.like, self.fields)
 
     def _measure(self, train: AnnData, size: np.ndarray, codes: Codes) -> None:
         """States of each label, combinations, and depths: what drawing needs."""
@@ -365,7 +372,8 @@ class CycleAEGenerator:
         self.mixture = LatentMixture.fit(
             h, np.zeros_like(h), self.train_labels, self.config.max_components, self.seed
         )
-        self.combinations = Combinations.fit(train, size, codes)
+        self.combinations, place, self.combination_cells = combinations_of(codes)
+        self.depths = Depths.fit(train, size, combination_names(place))
 
     @torch.no_grad()
     def embed(self, adata: AnnData) -> Float[np.ndarray, "n_obs n_latent"]:
@@ -373,10 +381,10 @@ class CycleAEGenerator:
         counts, size, codes = self._cells(adata)
         parts = []
         with cpu_threads(self.config.training.threads):
-            for rows in _blocks(len(size)):
+            for rows in blocks(len(size)):
                 y = torch.log1p(
-                    _tensor(counts[rows].toarray())
-                    * _tensor(float(self.network.target_sum) / size[rows])[:, None]
+                    as_tensor(counts[rows].toarray())
+                    * as_tensor(float(self.network.target_sum) / size[rows])[:, None]
                 )
                 parts.append(self.network.encode(y, torch.from_numpy(codes[rows])))
         return torch.cat(parts).double().numpy()
@@ -388,8 +396,8 @@ class CycleAEGenerator:
         """Eta of eq. 1."""
         with cpu_threads(self.config.training.threads):
             parts = [
-                self.network.log_rate(_tensor(h[rows]), torch.from_numpy(codes[rows]))
-                for rows in _blocks(len(h))
+                self.network.log_rate(as_tensor(h[rows]), torch.from_numpy(codes[rows]))
+                for rows in blocks(len(h))
             ]
         return torch.cat(parts).double().numpy()
 
@@ -405,7 +413,7 @@ class CycleAEGenerator:
         self, h: Float[np.ndarray, "n_obs n_latent"], codes: Codes
     ) -> dict[str, Float[np.ndarray, "n_obs n_vars"]]:
         """What each head adds to the log rate of each cell; they sum to ``log_rate``."""
-        heads = self.network.heads(_tensor(h), torch.from_numpy(codes))
+        heads = self.network.heads(as_tensor(h), torch.from_numpy(codes))
         return {
             name: head.double().numpy() for name, head in zip(self.head_names, heads, strict=True)
         }
@@ -416,7 +424,7 @@ class CycleAEGenerator:
     ) -> Float[np.ndarray, "n_obs n_latent"]:
         """State h' that is read in the contexts ``target``: eq. 4."""
         codes = torch.from_numpy(target)
-        there = self.network.expected(codes, self.network.log_rate(_tensor(h), codes))
+        there = self.network.expected(codes, self.network.log_rate(as_tensor(h), codes))
         return self.network.encode(there, codes).double().numpy()
 
     @torch.no_grad()
@@ -424,7 +432,7 @@ class CycleAEGenerator:
         self, y: Float[np.ndarray, "n_obs n_vars"]
     ) -> dict[str, Float[np.ndarray, "n_obs _"]]:
         """What the classifier of contexts makes of log expression, by field."""
-        logits = self.network.classifier(_tensor(y))
+        logits = self.network.classifier(as_tensor(y))
         return {
             name: each.softmax(dim=1).double().numpy()
             for name, each in zip(self.fields.names, logits, strict=True)
@@ -432,7 +440,7 @@ class CycleAEGenerator:
 
     def balance(self, rng: np.random.Generator, least: int | None = None) -> AnnData:
         """Cells that bring each combination of the training cells to ``least`` (their median)."""
-        return self.sample_combinations(self.combinations.missing(least), rng)
+        return self.sample_combinations(missing_cells(self.combination_cells, least), rng)
 
     def codes(self, adata: AnnData) -> Codes:
         """Category of each cell in each field."""
@@ -458,16 +466,16 @@ class CycleAEGenerator:
         h = self.embed(adata)
         depth = np.exp(self.effects.log_depth(there) - self.effects.log_depth(codes))
         theta = self.theta
-        blocks = []
-        for rows in _blocks(len(size)):
+        parts = []
+        for rows in blocks(len(size)):
             x = counts[rows].toarray().astype(np.float64)
             here = self.log_rate(h[rows], codes[rows])
             ratio = np.exp(self.log_rate(h[rows], there[rows]) - here) * depth[rows, None]
             mu = np.exp(here) * size[rows, None]
             mu = mu * (x + theta) / (mu + theta)  # eq. 6
-            blocks.append(sparse.csr_matrix(shifted_counts(x, mu, ratio, rng), dtype=np.float32))
-        new = sparse.vstack(blocks, format="csr")
-        return self.combinations.wrap(new, size * depth, there, self.fields, self.like)
+            parts.append(sparse.csr_matrix(shifted_counts(x, mu, ratio, rng), dtype=np.float32))
+        new = sparse.vstack(parts, format="csr")
+        return made_cells(new, size * depth, there, self.fields, self.depths, self.like)
 
     def sample(
         self,
@@ -478,7 +486,8 @@ class CycleAEGenerator:
     ) -> AnnData:
         """Cells of the combinations that the training cells of their label had."""
         wanted = class_labels(n_obs, labels, self.train_labels, rng)
-        place = self.combinations.draw(self.fields, wanted, rng)
+        label = np.array([self.fields.fields[0].code(name) for name in wanted], dtype=np.int64)
+        place = draw_combinations(label, self.combinations, self.combination_cells, rng)
         return self.sample_combinations(place, rng, temperature)
 
     def sample_combinations(
@@ -488,16 +497,16 @@ class CycleAEGenerator:
         temperature: float | None = None,
     ) -> AnnData:
         """Cells of given combinations, by their rows in ``combinations``."""
-        codes = self.combinations.codes[place]
+        codes = self.combinations[place]
         wanted = np.array(self.fields.fields[0].categories)[codes[:, 0]]
         h = self.mixture.draw(wanted, temperature or self.config.temperature or 1.0, rng)
-        total = self.combinations.depth(place, rng)
-        blocks = []
-        for rows in _blocks(len(place)):
+        total, _ = self.depths.draw(combination_names(place), rng)
+        parts = []
+        for rows in blocks(len(place)):
             mu = np.exp(self.log_rate(h[rows], codes[rows])) * total[rows, None]
-            blocks.append(draw_counts(mu, self.theta, None, rng))
-        counts = sparse.vstack(blocks, format="csr")
-        return self.combinations.wrap(counts, total, codes, self.fields, self.like)
+            parts.append(draw_counts(mu, self.theta, None, rng))
+        counts = sparse.vstack(parts, format="csr")
+        return made_cells(counts, total, codes, self.fields, self.depths, self.like)
 
     @property
     def theta(self) -> Float[np.ndarray, " n_vars"]:
@@ -510,17 +519,12 @@ class CycleAEGenerator:
         counts, size, codes = self._cells(adata)
         h, rows = self.embed(adata), CSRRows.of(counts)
         zero, parts = np.zeros_like(h), []
-        for block in _blocks(len(size)):
+        for block in blocks(len(size)):
             index = torch.arange(len(size))[block]
-            x, l_size = rows[index].dense(), _tensor(size[block])
-            parts.append(
-                torch.stack(
-                    [
-                        self.network.nll(x, l_size, _tensor(self.log_rate(z[block], codes[block])))
-                        for z in (h, zero)
-                    ]
-                ).double()
-            )
+            x, l_size = rows[index].dense(), as_tensor(size[block])
+            rates = [as_tensor(self.log_rate(z[block], codes[block])) for z in (h, zero)]
+            nll = [self.network.nll(x, l_size, rate) for rate in rates]
+            parts.append(torch.stack(nll).double())
         nll, without = torch.cat(parts, dim=1).numpy()
         return pd.DataFrame({"nll": nll, "contexts_nll": without})
 
@@ -530,12 +534,14 @@ class CycleAEGenerator:
             network=self.network,
             effects=self.effects.state(),
             mixture=self.mixture.state(),
-            cells=self.combinations.state(),
+            depth=self.depths.state(),
+            cells={"combinations": self.combinations, "n": self.combination_cells},
         )
         return arrays, training_facts(self) | {
             "fields": self.fields.state(),
             "classes": list(self.mixture.classes),
-            "target_sum": self.combinations.depths.target_sum,
+            "depth_classes": list(self.depths.totals.classes),
+            "target_sum": self.depths.target_sum,
             "classifier": self.classifier_scores,
         }
 
@@ -553,9 +559,10 @@ class CycleAEGenerator:
         result.mixture = LatentMixture.from_state(
             tuple(facts["classes"]), tensors_of(arrays, "mixture")
         )
-        result.combinations = Combinations.from_state(
-            tensors_of(arrays, "cells"), facts["target_sum"]
-        )
+        depth = tensors_of(arrays, "depth")
+        result.depths = Depths.from_state(tuple(facts["depth_classes"]), depth, facts["target_sum"])
+        cells = tensors_of(arrays, "cells")
+        result.combinations, result.combination_cells = cells["combinations"], cells["n"]
         result.classifier_scores = facts["classifier"]
         return result
 
@@ -563,10 +570,6 @@ class CycleAEGenerator:
 def _norm(head: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     """Length over genes of a head less its mean over cells, mean over cells."""
     return (head - head.mean(dim=0)).norm(dim=-1).mean()
-
-
-def _blocks(n_obs: int) -> list[slice]:
-    return [slice(a, min(a + ROWS_AT_A_TIME, n_obs)) for a in range(0, n_obs, ROWS_AT_A_TIME)]
 
 
 def _principal_axes(
@@ -580,7 +583,3 @@ def _principal_axes(
     pca = PCA(k, svd_solver="randomized", random_state=seed % 2**32).fit(left)
     axes = pca.components_.T / np.sqrt(np.maximum(pca.explained_variance_, 1e-12))
     return axes, (left - pca.mean_) @ axes, pca.mean_
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    return torch.tensor(np.ascontiguousarray(array), dtype=torch.float32)

@@ -38,7 +38,7 @@ Context-Conditioned Cycle Autoencoder for scRNA-seq, public code of the publicat
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -208,7 +208,7 @@ class PublishedCycleAE(nn.Module):
     def project(self) -> None:
         """Set every weight that is below 0 to 0; those of the classifier are no part of this."""
         for maps in self.maps:
-            maps.project()
+            cast(ContextMaps, maps).project()
         for weight in (self.loadings, *self.field_encoder, *self.field_decoder):
             weight.clamp_(min=0.0)
 

@@ -29,10 +29,13 @@ from synthome.plotting.style import (
 )
 
 SCORE = "weighted_delta_r2"
-METHODS = {  # of evaluation.conditional_shift, the model's own first
+METHODS = {  # of evaluation.conditional_shift and held_out_combinations, the model's own first
+    "cycle_ae": Look("Counterfactual cells", SYNTHETIC, "o", "-"),
+    "published": Look("Published model", CHEAT, "X", "-"),
     "latents": Look("Shift of the latents", SYNTHETIC, "o", "-"),
     "latents+residuals": Look("Latents and residuals", ORANGE, "P", "-"),
     "additive": Look("Additive, no model", REAL, "s", "-"),
+    "similarity": Look("Additive, similar types more", ORANGE, "P", "-"),
     "mean_of_perturbed": Look("Mean of other types", CHEAT, "X", "-"),
     "no_change": Look("No change", FLOOR, "v", "-"),
     "ceiling": Look("Ceiling: real against real", CEILING, "D", "-"),

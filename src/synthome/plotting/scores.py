@@ -55,6 +55,9 @@ UNITS = (  # by the end of the key: short name, unit and range
     ("silhouette", "silhouette", "silhouette, −1 to 1"),
     ("davies_bouldin", "index", "ratio, at least 0"),
     ("mixing", "share", "share of chance, 0 to 1"),
+    ("_correlation", "r", "correlation, −1 to 1"),
+    ("integration", "share", "share beyond chance, at most 1"),
+    ("cycle_error", "error", "ratio, at least 0"),
     ("spearman", "r", "rank correlation, −1 to 1"),
 )
 VARIANTS = re.compile(

@@ -39,6 +39,7 @@ GROUPS = {
     "ldvae": "Seen: does the model see a change of the cells?",
     "spatial": "Mapped: do domains, image and counts fit?",
     "counterfactual": "Predicted: does a change carry over?",
+    "cycle": "Contexts: are they found, and can they be changed?",
 }
 KEY_SCORES = (  # the others stand in the table of the report
     "fidelity/mean_r2",
@@ -87,6 +88,11 @@ KEY_SCORES = (  # the others stand in the table of the report
     "spatial/elbo",
     "counterfactual/weighted_delta_r2",
     "counterfactual/pearson_delta_top50",
+    "cycle/down_regulation_accuracy",
+    "cycle/planted_sign_accuracy",
+    "cycle/planted_correlation",
+    "cycle/generated_accuracy",
+    "cycle/integration",
 )
 ROW = 0.33  # inches
 NAMES, STRIP_END, NUMBERS, MARK, RIGHT = -1.42, 1.0, 1.07, 1.7, 2.1  # columns, in strip widths

@@ -35,7 +35,7 @@ def create_pipeline(
     """
     answers = "answers" if answer_figures else "params:answers"
     shared = ("split_cohort", "prepared", *SHARED)
-    cells = modality == "single_cell"
+    cells = modality in ("single_cell", "contexts")
     scored = "scored_cohort" if cells else "split_cohort"
     scored_prepared = "scored_prepared" if cells else "prepared"
     return Pipeline(

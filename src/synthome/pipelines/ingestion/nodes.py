@@ -30,6 +30,13 @@ def validate_cells(raw: CellSource, config: CellsConfig) -> tuple[AnnData, Repor
     return validate_cells(raw, config)
 
 
+def describe_fields(cohort: AnnData, validation_report: Report) -> Report:
+    """Metadata fields of the cells for a person to read: categories, and what is confounded."""
+    from synthome.ingestion import cell_fields
+
+    return cell_fields.describe_fields(cohort, validation_report)
+
+
 def validate_tissue(raw: AnnData, config: TissueConfig) -> tuple[AnnData, Report]:
     """Check spots, places and images; return the tissue and the report."""
     from synthome.ingestion import tissue

@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from synthome.anndata_schema import SPLIT, is_absent
+from synthome.preprocessing.field_categories import check_fields_in_training
 from synthome.preprocessing.gene_selection import SelectionConfig
 from synthome.preprocessing.image_config import ImageFeatureConfig
 from synthome.preprocessing.spatial_blocks import SpatialBlocksConfig, assign_blocks
@@ -25,6 +26,13 @@ else:
 def split(cohort: AnnData, config: SplitConfig) -> AnnData:
     """Assign each sample to its test folds; fold 0 of the first repeat is the held-out part."""
     return assign_folds(cohort, config)
+
+
+def split_contexts(cohort: AnnData, config: SplitConfig) -> AnnData:
+    """The same for cells with fields, each category of which must be in every training part."""
+    folds = assign_folds(cohort, config)
+    check_fields_in_training(folds)
+    return folds
 
 
 def split_patients(

@@ -15,10 +15,17 @@ from synthome.pipelines.preprocessing.nodes import (
     select_genes,
     select_tissue,
     split,
+    split_contexts,
     split_patients,
     split_tissue,
 )
 
+SELECT = Node(
+    select_genes,
+    ["raw_cohort", "folds", "gene_sets", "gene_aliases", "params:selection"],
+    ["split_cohort", "gene_set_report"],
+    name="select_genes",
+)
 SPLIT = {
     "bulk": [
         Node(
@@ -30,12 +37,11 @@ SPLIT = {
     ],
     "single_cell": [
         Node(split, ["cohort", "params:split"], "folds", name="split"),
-        Node(
-            select_genes,
-            ["raw_cohort", "folds", "gene_sets", "gene_aliases", "params:selection"],
-            ["split_cohort", "gene_set_report"],
-            name="select_genes",
-        ),
+        SELECT,
+    ],
+    "contexts": [
+        Node(split_contexts, ["cohort", "params:split"], "folds", name="split"),
+        SELECT,
     ],
     "spatial": [
         Node(split_tissue, ["cohort", "params:split"], "folds", name="split"),
@@ -53,7 +59,7 @@ SPLIT = {
         ),
     ],
 }
-RAW = {"bulk": [], "single_cell": ["raw_cohort"], "spatial": []}
+RAW = {"bulk": [], "single_cell": ["raw_cohort"], "spatial": [], "contexts": ["raw_cohort"]}
 
 
 def create_pipeline(modality: Modality) -> Pipeline:
