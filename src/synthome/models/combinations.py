@@ -84,7 +84,11 @@ def training_rows(
 
 def combinations_of(
     codes: Codes,
-) -> tuple[Codes, Int[np.ndarray, " n_obs"], Int[np.ndarray, " n_combinations"]]:
+) -> tuple[
+    Int[np.ndarray, "n_combinations n_fields"],
+    Int[np.ndarray, " n_obs"],
+    Int[np.ndarray, " n_combinations"],
+]:
     """The combinations that cells have, the place of each cell among them, and their cells."""
     found, place, n_cells = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
     return found, place.ravel(), n_cells
@@ -97,7 +101,7 @@ def combination_names(place: Int[np.ndarray, " n_obs"]) -> np.ndarray:
 
 def draw_combinations(
     label: Int[np.ndarray, " n_obs"],
-    combinations: Codes,
+    combinations: Int[np.ndarray, "n_combinations n_fields"],
     n_cells: Int[np.ndarray, " n_combinations"],
     rng: np.random.Generator,
 ) -> Int[np.ndarray, " n_obs"]:

@@ -153,9 +153,9 @@ class ContextEffects:
     """
 
     base: Float[np.ndarray, " n_vars"]
-    main: tuple[Float[np.ndarray, "n_categories n_vars"], ...]
-    pairs: Mapping[Key, tuple[Int[np.ndarray, "n_pairs 2"], Float[np.ndarray, "n_pairs n_vars"]]]
-    depth: tuple[Float[np.ndarray, " n_categories"], ...]
+    main: tuple[Float[np.ndarray, "_ n_vars"], ...]
+    pairs: Mapping[Key, tuple[Int[np.ndarray, "_ 2"], Float[np.ndarray, "_ n_vars"]]]
+    depth: tuple[Float[np.ndarray, " _"], ...]
 
     @classmethod
     def fit(
@@ -392,7 +392,7 @@ def _member(place: Int[np.ndarray, " n_pools"], n: int) -> sparse.csr_matrix:
 
 def _depth(
     log_depth: Float[np.ndarray, " n_obs"], codes: Codes, sizes: Sequence[int]
-) -> tuple[Float[np.ndarray, " n_categories"], ...]:
+) -> tuple[Float[np.ndarray, " _"], ...]:
     """Effects of the categories on the log library size, by least squares with a slight ridge."""
     start = np.concatenate([[0], np.cumsum(sizes)])
     columns = codes + start[:-1]

@@ -245,13 +245,15 @@ def claims_answer(table: pd.DataFrame) -> str:
 def fields_answer(fields: Mapping[str, Any]) -> str:
     """Which fields there are, and which cannot be told apart."""
     said = []
+    own = {str(field["name"]) for field in fields.get("fields", [])}
     for pair in fields.get("confounding", []):
-        if pair.get("determined"):
+        both = {pair["a"], pair["b"]} <= own  # that each donor has one sex is as it must be
+        if pair.get("determined") and (both or " and " in pair["determined"]):
             said.append(
                 f"{pair['a']} and {pair['b']} cannot be told apart ({pair['determined']}): an "
                 "effect of one may be that of the other."
             )
-        elif (pair.get("cramers_v") or 0.0) >= TOGETHER:
+        elif both and (pair.get("cramers_v") or 0.0) >= TOGETHER:
             said.append(
                 f"{pair['a']} and {pair['b']} nearly always go together (Cramér's V "
                 f"{pair['cramers_v']:.2f})."
