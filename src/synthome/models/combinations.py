@@ -141,8 +141,9 @@ def made_cells(
 
 
 def blocks(n_obs: int) -> list[slice]:
-    """Rows in parts, so that no dense matrix of all cells is made."""
-    return [slice(a, min(a + ROWS_AT_A_TIME, n_obs)) for a in range(0, n_obs, ROWS_AT_A_TIME)]
+    """Rows in parts, so that no dense matrix of all cells is made; one part of no rows."""
+    starts = range(0, max(n_obs, 1), ROWS_AT_A_TIME)
+    return [slice(a, min(a + ROWS_AT_A_TIME, n_obs)) for a in starts]
 
 
 def as_tensor(array: np.ndarray) -> Tensor:

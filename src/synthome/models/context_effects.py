@@ -77,7 +77,7 @@ class ContextEffectsConfig(Config):
     main_scale: PositiveFloat = 0.8
     null_scale: PositiveFloat = 0.02
     interaction_scales: tuple[PositiveFloat, ...] = (0.1, 0.3)
-    donor_scales: tuple[PositiveFloat, ...] = (0.05, 0.2)
+    donor_scales: tuple[PositiveFloat, ...] = (0.05, 0.3)
     residual_scale: PositiveFloat = 0.2
     max_pools: PositiveInt = Field(default=200, ge=4)
 
@@ -182,6 +182,7 @@ class ContextEffects:
         pools = Pools.of(counts, library_size, codes, donor, config.max_pools)
         prior = _Prior.of(pools, config)
         base, alpha = prior.fit(pools)  # (n_vars,), (n_settings, n_vars, n_pools)
+        base = base + config.base_scale**2 * alpha.sum(axis=(0, 2))
         main = []
         for f, n in enumerate(sizes):
             effect = np.zeros((n, len(base)))
