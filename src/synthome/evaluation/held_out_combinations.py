@@ -7,7 +7,7 @@ category, and compared with the true ones by the scores of ``counterfactual``:
 ``no_change``    the source cells as they are: the floor
 ``additive``     source cells plus the mean change of log expression over the other labels
 ``similarity``   the same, other labels weighted by how near their source cells are (eq. 1)
-``latents``      the additive change within the principal components of the other cells
+``components``   the additive change within the principal components of the other cells
 ``published``    the published model (``published_cycle_ae``)
 ``cycle_ae``     counterfactual cells of the model
 ``ceiling``      other true cells of the combination
@@ -247,7 +247,7 @@ def _baselines(
     additive = np.mean(list(change.values()), axis=0)
     yield "additive", own + additive
     yield "similarity", own + by_similarity(own.mean(axis=0), before, change)
-    yield "latents", own + (additive @ pca.components_.T) @ pca.components_
+    yield "components", own + (additive @ pca.components_.T) @ pca.components_
 
 
 def by_similarity(

@@ -36,6 +36,7 @@ METHODS = {  # of evaluation.conditional_shift and held_out_combinations, the mo
     "latents+residuals": Look("Latents and residuals", ORANGE, "P", "-"),
     "additive": Look("Additive, no model", REAL, "s", "-"),
     "similarity": Look("Additive, similar types more", ORANGE, "P", "-"),
+    "components": Look("Additive, in components", INK, "^", "-"),
     "mean_of_perturbed": Look("Mean of other types", CHEAT, "X", "-"),
     "no_change": Look("No change", FLOOR, "v", "-"),
     "ceiling": Look("Ceiling: real against real", CEILING, "D", "-"),

@@ -138,10 +138,12 @@ def head_genes_figure(genes: pd.DataFrame) -> Figure:
         ax.axvline(0.0, color=INK, linewidth=0.8)
         as_plain_text([ax.set_title(short(f"{head}: {category}")), *ax.get_yticklabels()])
         add_grid(ax, "x")
-    for ax in axes.flat[len(panels) :]:
-        ax.set_axis_off()
-    for ax in axes[-1]:
-        ax.set_xlabel("Effect (natural log)")
+    for i, ax in enumerate(axes.flat):
+        if i >= len(panels):
+            ax.set_axis_off()
+        elif i + n_columns >= len(panels):  # the last of its column
+            ax.tick_params(labelbottom=True)
+            ax.set_xlabel("Effect (natural log)")
     return figure
 
 

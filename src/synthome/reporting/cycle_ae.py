@@ -167,11 +167,11 @@ def effects_answer(heads: pd.DataFrame, planted: pd.DataFrame) -> str:
             "The log rate of each gene is a sum of heads, and what differs between cells is made "
             f"up of: {parts}."
         )
-    for method, name in ((OURS, "signed heads"), (PUBLISHED, "the published model")):
+    for method, name in ((OURS, "signed heads find"), (PUBLISHED, "the published model finds")):
         own = planted[planted["method"] == method]
         if len(own):
             said.append(
-                f"Of the effects that were planted, {name} find the sign of "
+                f"Of the effects that were planted, {name} the sign of "
                 f"{100 * own['sign_accuracy'].mean():.0f} % of genes "
                 f"({100 * own['down_accuracy'].mean():.0f} % of lowered ones), and sizes with "
                 f"r = {format_number(float(own['correlation'].mean()))}."

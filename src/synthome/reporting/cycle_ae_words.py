@@ -14,8 +14,9 @@ FIGURES: dict[str, FigureWords] = {
     ),
     "planted_effects": FigureWords(
         "Are the planted effects found?",
-        "The cells are simulated, so that the effect of each context is known. A model whose "
-        "weights cannot be negative gets the sign of lowered genes by accident alone.",
+        "The cells are simulated, so that the effect of each context is known. A context of the "
+        "published model can only add: it lowers a gene by adding less than another context does, "
+        "and never below the base.",
         "Share of right signs, of lowered genes too, and correlation, by field and method.",
     ),
     "contributions": FigureWords(
