@@ -8,6 +8,7 @@ CPU = (
     "rare_vae_seeds",
     "kedro_overhead",
     "cells_out_of_core",
+    "chunk_loader",
     "ldvae_nb",
     "ldvae_training",
     "ldvae_fit",
@@ -15,6 +16,7 @@ CPU = (
     "gamma_poisson",
     "omics_lm_training",
     "graph_attention",
+    "context_maps",
 )
 GPU = (
     "omics_lm_training",
@@ -24,6 +26,7 @@ GPU = (
     "ldvae_nb",
     "ldvae_training",
     "graph_attention",
+    "context_maps",
 )
 
 

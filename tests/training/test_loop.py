@@ -1,14 +1,19 @@
 """The one training loop: best weights, reproducibility, resumption."""
 
+import threading
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
+from training.chunked import N_VARS, cells, in_chunks
 
 from synthome.csr import CSRRows
 from synthome.errors import InputError
 from synthome.training import loop
+from synthome.training.chunks import ChunkStream
 from synthome.training.config import TrainingConfig
 from synthome.training.loop import Diverged, fit, minibatches
 
@@ -252,6 +257,123 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, schedule, n_steps):
     pd.testing.assert_frame_equal(history, expected)
     assert not checkpoint.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+class Streamed(Line):
+    """Reads sparse rows of a stream, and dies at step ``dies_at``."""
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        torch.manual_seed(1)
+        super().__init__(N_VARS)
+        self.dies_at = dies_at
+        self.seen: list[list[int]] = []
+
+    def loss(self, counts: CSRRows, number: Tensor, kl_weight: float = 1.0):
+        x = counts.dense()
+        if self.training:
+            assert (x[:, 0].long() == number + 1).all()  # values and arrays are of the same rows
+            if len(self.seen) == self.dies_at:
+                raise Killed
+            self.seen.append(number.tolist())
+        return super().loss(x / 100, x.sum(dim=1) / 100, kl_weight)
+
+
+def streamed(n_obs: int = 100, scale: float = 1.0) -> ChunkStream:
+    """Batch size and seed are not those of the run, which decides."""
+    matrix = cells(n_obs)
+    matrix.data[matrix.indices > 0] *= scale
+    chunks, _ = in_chunks(matrix, [30, 10, 25, 0, n_obs - 65])
+    return ChunkStream(chunks, (np.arange(n_obs),), batch_size=3, seed=77)
+
+
+STREAMED = CONFIG.model_copy(update={"max_epochs": 4, "checkpoint_minibatches": 3})
+
+
+def test_a_stream_is_read_with_the_seed_and_batch_size_of_the_run():
+    """Each epoch reads every row once, in the order of the stream of that seed."""
+    model = Streamed()
+    history = fit(model, streamed(), STREAMED, seed=5)
+    expected = ChunkStream(streamed().chunks, (np.arange(100),), CONFIG.batch_size, seed=5)
+    orders = [[part.tolist() for _, part in expected.epoch(epoch)] for epoch in range(4)]
+    assert model.seen == [rows for epoch in orders for rows in epoch]
+    assert sorted(chain(*orders[0])) == list(range(100))
+    assert len(history) == 4
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0] / 2
+
+
+def test_the_loss_of_a_streamed_epoch_is_the_mean_over_its_rows():
+    """Against the loss of all rows at once, of a model that stands still."""
+    config = STREAMED.model_copy(update={"learning_rate": 1e-12, "max_epochs": 1})
+    history = fit(Streamed(), streamed(), config, seed=0)
+    still = Streamed().eval()
+    x = torch.from_numpy(cells(100).toarray())
+    with torch.no_grad():
+        expected = Line.loss(still, x / 100, x.sum(dim=1) / 100)["loss"].item()
+    assert history["train_loss"].item() == pytest.approx(expected, rel=0.05)  # dropout of 2 %
+
+
+def test_a_short_epoch_of_a_stream_goes_on_where_the_one_before_ended():
+    """So that all of a huge stream is read, whatever an epoch is."""
+    config = STREAMED.model_copy(update={"steps_per_epoch": 2, "max_epochs": 7})
+    model = Streamed()
+    history = fit(model, streamed(), config, seed=5)
+    assert len(history) == 7
+    assert sorted(chain(*model.seen[:7])) == list(range(100))
+    own = ChunkStream(streamed().chunks, (np.arange(100),), CONFIG.batch_size, seed=5)
+    again = [part.tolist() for _, part in own.epoch(1)]
+    assert model.seen[7:14] == again
+
+
+@pytest.mark.parametrize(
+    ("schedule", "n_steps", "dies_at", "resumes_at"),
+    [
+        ("constant", None, 1 * 7 + 5, 1 * 7 + 3),
+        ("plateau", None, 2 * 7, 1 * 7 + 6),
+        ("cosine", None, 0 * 7 + 4, 3),
+        ("cosine_steps", None, 3 * 7 + 3, 3 * 7 + 3),
+        ("cosine_steps", 5, 2 * 5 + 4, 2 * 5 + 3),
+    ],
+)
+def test_a_run_killed_within_an_epoch_resumes_to_the_same_weights(
+    tmp_path, schedule, n_steps, dies_at, resumes_at
+):
+    """To the bit, and so are the losses of the epoch that was cut in two.
+
+    It goes on from the last checkpoint, not from the start of the epoch.
+    """
+    config = STREAMED.model_copy(
+        update={"schedule": schedule, "steps_per_epoch": n_steps, "warmup_steps": 4}
+    )
+    held_out = CSRRows.of(cells(12)), torch.arange(12)
+    whole = Streamed()
+    expected = fit(whole, streamed(), config, seed=0, validation=held_out)
+    checkpoint, killed, resumed = tmp_path / "checkpoint.pt", Streamed(dies_at), Streamed()
+    with pytest.raises(Killed):
+        fit(killed, streamed(), config, seed=0, validation=held_out, checkpoint=checkpoint)
+    history = fit(resumed, streamed(), config, seed=0, validation=held_out, checkpoint=checkpoint)
+    assert resumed.seen == whole.seen[resumes_at:]
+    np.testing.assert_array_equal(weights(resumed), weights(whole))
+    pd.testing.assert_frame_equal(history, expected, check_exact=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_another_stream_is_ignored(tmp_path):
+    """The cells changed; all sizes and arrays are as they were."""
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        fit(Streamed(dies_at=5), streamed(scale=3.0), STREAMED, seed=0, checkpoint=checkpoint)
+    model = Streamed()
+    fit(model, streamed(), STREAMED, seed=0, checkpoint=checkpoint)
+    assert len(model.seen) == 4 * 7
+
+
+def test_a_step_that_fails_leaves_no_thread_of_the_stream():
+    """Even while its error is being looked at."""
+    before = threading.active_count()
+    with pytest.raises(Killed) as failure:
+        fit(Streamed(dies_at=2), streamed(), STREAMED, seed=0)
+    assert threading.active_count() == before
+    assert failure.value.__traceback__ is not None
 
 
 class Duel(nn.Module):

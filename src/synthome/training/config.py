@@ -24,9 +24,11 @@ class TrainingConfig(Config):
     are, so that patience, warm-up and the number of epochs mean the same on few rows as on many;
     null is one pass over the rows. ``schedule: cosine`` moves the learning rate once an epoch,
     ``cosine_steps`` after each minibatch, and rises to it over ``warmup_steps`` before.
-    ``weight_decay`` is a penalty for ``adam``, and decoupled for ``adamw``. ``threads`` is
-    fixed, and not the number of cores, because it changes the last bits of a result. ``compile``
-    is for GPUs: on a CPU, compiling takes longer than it saves.
+    ``weight_decay`` is a penalty for ``adam``, and decoupled for ``adamw``. A checkpoint is due
+    every ``checkpoint_every`` epochs and, where the rows are streamed from chunks, every
+    ``checkpoint_minibatches`` within an epoch. ``threads`` is fixed, and not the number of cores,
+    because it changes the last bits of a result. ``compile`` is for GPUs: on a CPU, compiling
+    takes longer than it saves.
     """
 
     learning_rate: PositiveFloat = 1e-3
@@ -46,6 +48,7 @@ class TrainingConfig(Config):
     patience: PositiveInt | None = None
     tolerance: Fraction = 0.0
     checkpoint_every: PositiveInt = 25
+    checkpoint_minibatches: PositiveInt | None = None
     threads: PositiveInt = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"

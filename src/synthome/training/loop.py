@@ -1,14 +1,19 @@
 """One training loop, in plain PyTorch, for every model of the project.
 
-The data live on the device as whole tensors; a minibatch is an index into them. Losses add up on
-the device and are read once an epoch. A run that was killed goes on from its checkpoint and ends
-with the same weights, to the bit, because the checkpoint holds every state that moves.
+The data live on the device as whole tensors; a minibatch is an index into them. Those that are too
+large for that come as minibatches of a ``ChunkStream``. Losses add up on the device and are read
+once an epoch. A run that was killed goes on from its checkpoint and ends with the same weights, to
+the bit, because the checkpoint holds every state that moves.
 """
 
 import copy
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -20,6 +25,7 @@ from synthome.csr import CSRRows
 from synthome.errors import InputError
 from synthome.progress import Progress, progress
 from synthome.rng import seeded
+from synthome.training.chunks import ChunkStream, Minibatch
 from synthome.training.config import TrainingConfig
 from synthome.training.device import autocast, cpu_threads, memory_kept, pick_device
 from synthome.training.tissue_rows import TissueRows
@@ -69,7 +75,7 @@ class Diverged(RuntimeError):
 
 def fit(
     model: nn.Module,
-    data: Sequence[Rows],
+    data: Sequence[Rows] | ChunkStream,
     config: TrainingConfig,
     *,
     seed: int,
@@ -87,6 +93,9 @@ def fit(
         with its best weights.
     data, validation
         Tensors, or sparse rows, whose first axis is n_obs; a minibatch takes the same rows of each.
+        ``data`` may be a stream, which is read with the batch size of ``config``, with ``seed`` and
+        on the device of this run; with ``steps_per_epoch``, an epoch goes on where the one before
+        ended.
         With ``validation``, the best epoch is the one with the lowest validation loss, measured
         with the same noise in every epoch; without, it is the last.
     seed
@@ -94,8 +103,9 @@ def fit(
     on_epoch
         Receives the row of each epoch as it ends.
     checkpoint
-        File to resume from, and to write every ``config.checkpoint_every`` epochs; removed when
-        training ends. A checkpoint of other data, settings or seed is ignored.
+        File to resume from, and to write every ``config.checkpoint_every`` epochs, for a stream
+        also every ``config.checkpoint_minibatches``; removed when training ends. A checkpoint of
+        other data, settings or seed is ignored; of a stream, ``ChunkStream.digest`` is compared.
 
     Returns
     -------
@@ -111,16 +121,24 @@ def fit(
     """
     device = pick_device(config.device)
     model.to(device)
-    rows = [tensor.to(device) for tensor in data]
+    rows: list[Rows] | ChunkStream
+    if isinstance(data, ChunkStream):
+        rows = replace(data, batch_size=config.batch_size, seed=seed, device=device)
+    else:
+        rows = [tensor.to(device) for tensor in data]
     held_out = [tensor.to(device) for tensor in validation] if validation is not None else None
-    with seeded(seed), cpu_threads(config.threads), memory_kept(device):
-        run = _Run(model, rows, held_out, config, seed, f"{description} {seed}")
+    with (
+        seeded(seed),
+        cpu_threads(config.threads),
+        memory_kept(device),
+        closing(_Run(model, rows, held_out, config, seed, f"{description} {seed}")) as run,
+    ):
         run.resume(checkpoint)
         epochs: Progress[int]
         with progress(config.max_epochs, description) as epochs:
             epochs.advance(run.epoch)
             while not run.finished:
-                row = run.one_epoch()
+                row = run.one_epoch(checkpoint)
                 if on_epoch is not None:
                     on_epoch(row)
                 epochs.advance()
@@ -136,13 +154,23 @@ def fit(
     return history
 
 
+@dataclass
+class _Within:
+    """How far an epoch is."""
+
+    learning_rate: float  # that it began with
+    n_done: int = 0  # minibatches
+    n_seen: int = 0  # rows
+    totals: dict[str, Tensor] = field(default_factory=dict)  # of each term, over these rows
+
+
 class _Run:
     """Everything that moves while a model is trained."""
 
     def __init__(
         self,
         model: nn.Module,
-        rows: list[Rows],
+        rows: list[Rows] | ChunkStream,
         held_out: list[Rows] | None,
         config: TrainingConfig,
         seed: int,
@@ -150,7 +178,11 @@ class _Run:
     ) -> None:
         self.name = name  # tells checkpoints of other runs apart
         self.model, self.rows, self.held_out = model, rows, held_out
-        self.config, self.seed, self.device = config, seed, rows[0].device
+        self.config, self.seed = config, seed
+        if isinstance(rows, ChunkStream):
+            self.device, n_minibatches = torch.device(rows.device), rows.n_minibatches
+        else:
+            self.device, n_minibatches = rows[0].device, -(-len(rows[0]) // config.batch_size)
         self.adversarial = model if isinstance(model, Adversarial) else None
         self.players, betas = [model], config.betas
         if self.adversarial is not None:
@@ -169,12 +201,16 @@ class _Run:
             )
             for parameters in self.parameters
         ]
-        steps = config.steps_per_epoch or -(-len(rows[0]) // config.batch_size)
-        self.schedulers = [_scheduler(optimizer, config, steps) for optimizer in self.optimizers]
+        self.steps = config.steps_per_epoch or n_minibatches  # of an epoch
+        self.schedulers = [
+            _scheduler(optimizer, config, self.steps) for optimizer in self.optimizers
+        ]
         self.loss: Callable[..., dict[str, Tensor]] = getattr(model, "loss", _no_loss)
         if config.compile:
             self.loss = torch.compile(self.loss)
         self.epoch = 0
+        self.within: _Within | None = None  # between epochs
+        self.ahead: Generator[Minibatch, None, None] | None = None  # minibatches of a stream
         self.history: list[Epoch] = []
         self.best_epoch, self.best_loss = 0, float("inf")
         self.last_gain, self.gained = 0, float("inf")  # the last epoch that was clearly better
@@ -190,11 +226,16 @@ class _Run:
         )
         return tired or self.epoch >= self.config.max_epochs
 
-    def one_epoch(self) -> Epoch:
-        """A pass over the training rows, then one over the validation rows."""
-        learning_rate = self.optimizers[0].param_groups[0]["lr"]
+    def one_epoch(self, checkpoint: Path | None = None) -> Epoch:
+        """A pass over the training rows, or what is left of it, then one over the validation rows.
+
+        A long one is saved to ``checkpoint`` on its way.
+        """
+        self.within = self.within or _Within(self.optimizers[0].param_groups[0]["lr"])
+        learning_rate = self.within.learning_rate
         kl_weight = min(1.0, (self.epoch + 1) / max(1, self.config.kl_warmup_epochs))
-        terms = self._train(kl_weight)
+        terms = self._train(self.within, kl_weight, checkpoint)
+        self.within = None
         row: Epoch = {"epoch": self.epoch + 1, "learning_rate": learning_rate}
         row |= {f"train_{name}": value for name, value in terms.items()}
         if self.held_out is not None:
@@ -216,16 +257,21 @@ class _Run:
                 scheduler.step()
         return row
 
-    def _train(self, kl_weight: float) -> dict[str, float]:
+    def _train(
+        self, within: _Within, kl_weight: float, checkpoint: Path | None
+    ) -> dict[str, float]:
         self.model.train()
-        totals: dict[str, Tensor] = {}
-        seen = 0
-        for minibatch in self._minibatches():
-            _accumulate(totals, self._step(minibatch, kl_weight), len(minibatch[0]))
-            seen += len(minibatch[0])
-        return {name: value.item() / seen for name, value in totals.items()}
+        streamed = isinstance(self.rows, ChunkStream)
+        often = self.config.checkpoint_minibatches if streamed and checkpoint is not None else None
+        for minibatch in self._minibatches(within.n_done):
+            n_obs = len(minibatch[0])
+            _accumulate(within.totals, self._step(minibatch, kl_weight), n_obs)
+            within.n_done, within.n_seen = within.n_done + 1, within.n_seen + n_obs
+            if often is not None and within.n_done % often == 0:
+                self.save(cast(Path, checkpoint))
+        return {name: value.item() / within.n_seen for name, value in within.totals.items()}
 
-    def _step(self, minibatch: list[Any], kl_weight: float) -> dict[str, Tensor]:
+    def _step(self, minibatch: Sequence[Any], kl_weight: float) -> dict[str, Tensor]:
         if self.adversarial is not None:
             return self.adversarial.step(*minibatch, update=self._update)
         with autocast(self.device, self.config.precision):
@@ -245,27 +291,35 @@ class _Run:
         if self.config.schedule == "cosine_steps":
             cast(torch.optim.lr_scheduler.LRScheduler, self.schedulers[i]).step()
 
-    def _minibatches(self) -> Iterator[list[Any]]:
+    def _minibatches(self, n_done: int) -> Iterator[Sequence[Any]]:
+        """Those of an epoch; a stream is read on from where it is."""
+        if not isinstance(self.rows, ChunkStream):
+            return self._passes(self.rows)
+        if self.ahead is None:
+            self.ahead = self.rows.onwards(self.epoch * self.steps + n_done)
+        return islice(self.ahead, self.steps - n_done)
+
+    def _passes(self, data: list[Rows]) -> Iterator[list[Any]]:
         """The training rows in a new order; as they stand when one minibatch holds them all.
 
         With ``steps_per_epoch``, as many minibatches as it says: passes over the rows, each in an
         order of its own, and a part of a pass at the end.
         """
-        n_obs, n_steps = len(self.rows[0]), self.config.steps_per_epoch
+        n_obs, n_steps = len(data[0]), self.config.steps_per_epoch
         if n_obs <= self.config.batch_size:
             for _ in range(n_steps or 1):
-                yield self.rows
+                yield data
             return
         n_rows = n_obs if n_steps is None else n_steps * self.config.batch_size
-        passes = [self._order(n_obs) for _ in range(-(-n_rows // n_obs))]
+        passes = [self._order(data[0]) for _ in range(-(-n_rows // n_obs))]
         for index in minibatches(torch.cat(passes)[:n_rows], self.config.batch_size):
-            yield [rows[index] for rows in self.rows]
+            yield [rows[index] for rows in data]
 
-    def _order(self, n_obs: int) -> Tensor:
+    def _order(self, rows: Rows) -> Tensor:
         """Rows of one pass; those of a tissue say themselves which belong together."""
-        if isinstance(self.rows[0], TissueRows):
-            return self.rows[0].order()
-        return torch.randperm(n_obs, device=self.device)
+        if isinstance(rows, TissueRows):
+            return rows.order()
+        return torch.randperm(len(rows), device=self.device)
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
@@ -297,21 +351,31 @@ class _Run:
         if self.best_weights:
             self.model.load_state_dict(self.best_weights)
 
+    def close(self) -> None:
+        """End the threads of a stream."""
+        if self.ahead is not None:
+            self.ahead.close()
+
+    @cached_property
     def _fingerprint(self) -> str:
         """Changes when the data, the settings, the seed or the shape of the model change."""
-        sums = [_values(rows).double().sum().item() for rows in self.rows]
+        if isinstance(self.rows, ChunkStream):
+            data = self.rows.digest()
+        else:
+            sums = [_values(rows).double().sum().item() for rows in self.rows]
+            data = f"{sums} {[t.shape for t in self.rows]}"
         shapes = [tuple(p.shape) for p in self.model.parameters()]
-        model = f"{type(self.model).__name__} {shapes}"
-        return f"{self.config!r} {self.name} {sums} {[t.shape for t in self.rows]} {model}"
+        return f"{self.config!r} {self.name} {data} {type(self.model).__name__} {shapes}"
 
     def save(self, path: Path) -> None:
         """Write the checkpoint aside, then put it in place, so that a kill leaves a whole one."""
         state: dict[str, Any] = {
-            "fingerprint": self._fingerprint(),
+            "fingerprint": self._fingerprint,
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [s.state_dict() if s is not None else {} for s in self.schedulers],
             "epoch": self.epoch,
+            "within": None if self.within is None else vars(self.within),
             "history": self.history,
             "best": (self.best_epoch, self.best_loss, self.best_weights),
             "gain": (self.last_gain, self.gained),
@@ -328,7 +392,10 @@ class _Run:
 
     def resume(self, path: Path | None) -> None:
         """Take up the states of a checkpoint of this very run, if there is one."""
-        if path is None or not path.exists():
+        if path is None:
+            return
+        own = self._fingerprint  # now, while no other chunk of a stream is in memory
+        if not path.exists():
             return
         try:
             state = torch.load(path, weights_only=True, map_location=self.device)
@@ -337,15 +404,16 @@ class _Run:
                 f"The checkpoint {path} cannot be read ({type(error).__name__}). Delete it to "
                 "train from the start."
             ) from error
-        if state.get("fingerprint") != self._fingerprint():
+        if state.get("fingerprint") != own:
             return
         self.model.load_state_dict(state["model"])
-        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(own)
-        for scheduler, own in zip(self.schedulers, state["schedulers"], strict=True):
+        for optimizer, moved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(moved)
+        for scheduler, moved in zip(self.schedulers, state["schedulers"], strict=True):
             if scheduler is not None:
-                scheduler.load_state_dict(own)
+                scheduler.load_state_dict(moved)
         self.epoch, self.history = state["epoch"], state["history"]
+        self.within = None if state["within"] is None else _Within(**state["within"])
         self.best_epoch, self.best_loss, self.best_weights = state["best"]
         self.last_gain, self.gained = state["gain"]
         torch.set_rng_state(state["rng"].cpu())
