@@ -59,3 +59,22 @@ def module_cohort():
     """The same cohort, for tables that several tests look at."""
     x, labels = expression(np.random.default_rng(0), 40)
     return cohort_of(x, labels, folds=np.arange(40) // 2 % 2)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A Dask scheduler with one worker, a process of its own."""
+    import logging
+
+    from distributed import LocalCluster
+
+    quiet = {"dashboard": False, "dashboard_address": "127.0.0.1:0", "allowed_failures": 0}
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        memory_limit=0,
+        scheduler_kwargs=quiet,
+        local_directory=str(tmp_path),
+        silence_logs=logging.CRITICAL,
+    ) as cluster:
+        yield cluster

@@ -1,10 +1,14 @@
 """Experiments on folds: every fold once, in order, whatever runs them."""
 
+import os
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from synthome.errors import InputError
+from synthome.evaluation.cluster import ClusterConfig
 from synthome.evaluation.config import EvaluationConfig
 from synthome.evaluation.parallel import balanced_rows, fitted, in_parallel, named, on_each_fold
 from synthome.preprocessing.transform import TransformConfig
@@ -36,6 +40,41 @@ def test_processes_give_what_one_gives_in_the_same_order():
     tasks = [(3, 1), (2, 2), (1, 5)]
     one, two = (list(in_parallel(pow, tasks, n_jobs)) for n_jobs in (1, 2))
     assert one == two == [3, 4, 1]
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_what_one_process_gives_in_the_same_order(cluster):
+    """The first task ends last; tables of folds are joined by their place."""
+    cluster.scale(2)
+    cluster.wait_for_workers(2)
+    at = ClusterConfig(scheduler=cluster.scheduler_address)
+
+    def run(number):
+        time.sleep(0.5 if number == 0 else 0)
+        return number, os.getpid()
+
+    found = list(in_parallel(run, [(i,) for i in range(4)], n_jobs=1, cluster=at))
+    assert [number for number, _ in found] == [0, 1, 2, 3]
+    assert os.getpid() not in {process for _, process in found}
+    with pytest.raises(InputError, match="worker of task 2 is gone.*memory or its time"):
+        list(in_parallel(lambda i: i and os._exit(9), [(0,), (1,)], n_jobs=1, cluster=at))
+
+
+@pytest.mark.slow
+def test_folds_on_a_cluster_are_those_of_this_process(cluster, cohort, small_forests):
+    """``evaluation.cluster`` reaches the workers from every experiment on folds."""
+    config = EvaluationConfig(n_coexpression_genes=10)
+    there = config.model_copy(
+        update={"cluster": ClusterConfig(scheduler=cluster.scheduler_address)}
+    )
+
+    def place(fold):
+        return os.getpid(), fold.fold, fold.real.test.names.tolist(), fold.train.X.tolist()
+
+    found = on_each_fold(place, cohort, TRANSFORM, there, "test")
+    assert os.getpid() not in {process for process, *_ in found}
+    here = on_each_fold(place, cohort, TRANSFORM, config, "test")
+    assert [rest for _, *rest in found] == [rest for _, *rest in here]
 
 
 def test_a_cohort_without_folds_is_refused(cohort):

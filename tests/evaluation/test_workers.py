@@ -6,8 +6,10 @@ import time
 import pytest
 
 from synthome.errors import InputError
+from synthome.evaluation.cluster import ClusterConfig
 from synthome.evaluation.workers import Work, finished
 
+NOBODY = ClusterConfig(scheduler="tcp://127.0.0.1:1")
 TASKS = ["a0", "b1", "c0", "d1"]
 
 
@@ -44,13 +46,13 @@ def test_each_task_meets_what_was_prepared_for_its_key_once():
 
 
 def test_nothing_to_do_starts_nothing():
-    assert list(finished(work(tell, []), [], n_jobs=2, scheduler="tcp://127.0.0.1:1")) == []
+    assert list(finished(work(tell, []), [], n_jobs=2, cluster=NOBODY)) == []
 
 
 def test_a_scheduler_that_does_not_answer_is_told_as_such(monkeypatch):
     monkeypatch.setattr("synthome.evaluation.workers.CONNECT_SECONDS", 0.5)
     with pytest.raises(InputError, match=r"scheduler tcp://127.0.0.1:1 does not answer"):
-        list(finished(work(tell, []), TASKS, scheduler="tcp://127.0.0.1:1"))
+        list(finished(work(tell, []), TASKS, cluster=NOBODY))
 
 
 @pytest.mark.slow
@@ -86,3 +88,23 @@ def test_a_worker_that_dies_takes_one_task_with_it():
     found = dict(finished(work(run, []), TASKS, n_jobs=2))
     assert found.pop("b1") == "KilledWorker"
     assert found == {"a0": 0, "c0": 0, "d1": 10}
+
+
+@pytest.mark.slow
+def test_workers_that_come_late_get_work(cluster):
+    """Jobs leave the queue of a cluster one by one; a lone first one must not do it all."""
+    tasks = [f"{letter}0" for letter in "abcdef"]
+
+    def run(task, prepared, argument):
+        time.sleep(0.3)
+        return os.getpid()
+
+    made = Work(lambda shared, key: key, run, lambda *_: None, 0, dict.fromkeys(tasks, 0),
+                dict.fromkeys(tasks))  # fmt: skip
+    results = finished(made, tasks, cluster=ClusterConfig(scheduler=cluster.scheduler_address))
+    first = next(results)
+    cluster.scale(2)
+    cluster.wait_for_workers(2)
+    later = list(results)
+    assert len(later) == 5
+    assert len({first, *later}) == 2

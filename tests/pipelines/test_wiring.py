@@ -15,7 +15,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize(
-    "env", ["base", "cells", "cohort", "geo", "pbmc", "test", "tissue", "visium"]
+    "env", ["base", "cells", "cohort", "geo", "pbmc", "slurm", "test", "tissue", "visium"]
 )
 def test_every_dataset_is_declared(env):
     """Nothing passes between nodes in memory, so a run can be taken up anywhere."""

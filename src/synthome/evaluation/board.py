@@ -110,7 +110,6 @@ def run_board(
     transform: TransformConfig,
     config: EvaluationConfig,
     parts: Path,
-    scheduler: str | None = None,
 ) -> Board:
     """Fit and score every generator and the references on every fold.
 
@@ -119,12 +118,11 @@ def run_board(
     adata
         The cohort on its own scale, with folds; rows without a label are left out.
     config
-        ``n_jobs`` tasks run at a time, each in a process of its own; with 1, in this one.
+        ``n_jobs`` tasks run at a time, each in a process of its own; with 1, in this one. The
+        workers of ``cluster``, where it is not local, take the place of these processes.
     parts
         Folder for finished tasks. Those that are there already are not computed again; a task
         that failed is tried again.
-    scheduler
-        Address of a Dask scheduler, which then takes the place of processes of this machine.
     """
     adata, rows = labelled_rows(adata)
     folds = folds_of(adata)
@@ -148,7 +146,7 @@ def run_board(
     )
     with (
         progress(range(len(tasks)), "leaderboard") as counted,
-        closing(finished(work, todo, config.n_jobs, scheduler)) as outcomes,
+        closing(finished(work, todo, config.n_jobs, config.cluster)) as outcomes,
     ):
         counted.advance(len(done))
         for outcome in chain.from_iterable(outcomes):
@@ -225,7 +223,8 @@ def _lost(group: Group, error: BaseException) -> list[Outcome]:
     """The process of a group is gone, and with it the reason."""
     reason = (
         f"Its process ended before its time ({type(error).__name__}), most likely because the "
-        "memory of the machine was used up. Lower n_jobs."
+        "memory of the machine was used up: lower n_jobs. A job of SLURM may have been at the end "
+        "of its walltime or memory: ask for more, and run this again."
     )
     return [Outcome(task, FAILED, reason) for task in group]
 

@@ -9,16 +9,13 @@ from synthome.models.registry import Architecture
 
 
 class BoardConfig(Config):
-    """Which generators are compared, and by whom.
+    """Which generators are compared.
 
-    ``chosen`` names some of ``generators``, joined by ``+``; none are all. ``scheduler`` is the
-    address of a Dask scheduler, such as ``tcp://host:8786``; without it, processes of this machine
-    do the work, as many as ``evaluation.n_jobs`` says.
+    ``chosen`` names some of ``generators``, joined by ``+``; none are all.
     """
 
     generators: dict[str, Architecture]
     chosen: Names = ()
-    scheduler: str | None = None
 
     @model_validator(mode="after")
     def _generators_exist(self) -> Self:

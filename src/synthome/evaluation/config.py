@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from synthome.config import Config
+from synthome.evaluation.cluster import LOCAL, ClusterConfig
 
 
 class EvaluationConfig(Config):
@@ -12,7 +13,8 @@ class EvaluationConfig(Config):
 
     ``n_synthetic: null`` is ten rows for each training row, and at least 1,000. ``augment`` says
     which rows join the real ones in the gains of augmentation: as many of each class, or in the
-    proportions of the training rows.
+    proportions of the training rows. ``cluster`` says where folds are scored, which is no part of
+    what the scores depend on: it is left out of every record of them.
     """
 
     n_synthetic: PositiveInt | None = None
@@ -24,7 +26,8 @@ class EvaluationConfig(Config):
     n_draws: PositiveInt = 5  # of equal numbers of rows, where a score needs equal numbers
     max_pairs: PositiveInt = 2000  # synthetic rows in all-pairs distances, at most
     n_bootstrap: PositiveInt = 1000  # of external rows
-    n_jobs: int = Field(default=1, ge=-1)  # folds at a time; -1 for all cores
+    n_jobs: int = Field(default=1, ge=-1)  # folds at a time on this machine; -1 for all cores
+    cluster: ClusterConfig = Field(default=LOCAL, exclude=True)
     seed: NonNegativeInt = 0
 
     def rows(self, n_train: int) -> int:

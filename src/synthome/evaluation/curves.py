@@ -18,6 +18,7 @@ from jaxtyping import Int
 
 from synthome.evaluation import biomarkers, utility
 from synthome.evaluation.arms import Arm, synthetic_arm
+from synthome.evaluation.cluster import LOCAL, ClusterConfig
 from synthome.evaluation.config import EvaluationConfig
 from synthome.evaluation.fold import PreparedFold, labelled_rows
 from synthome.evaluation.parallel import Make, balanced_rows, fitted, in_order, named, on_each_fold
@@ -90,7 +91,11 @@ def _biomarkers(fold: PreparedFold, arm: Arm, study: StudyConfig) -> pd.DataFram
 
 
 def published_seeds(
-    adata: AnnData, makers: Mapping[str, Make], config: PublishedConfig, n_jobs: int
+    adata: AnnData,
+    makers: Mapping[str, Make],
+    config: PublishedConfig,
+    n_jobs: int,
+    cluster: ClusterConfig = LOCAL,
 ) -> pd.DataFrame:
     """``published_check`` of all labelled rows, seeds in processes of their own, in their order."""
     labelled, _ = labelled_rows(adata)
@@ -98,7 +103,7 @@ def published_seeds(
     def one(seed: int) -> pd.DataFrame:
         return published_check(labelled, makers, config.model_copy(update={"seeds": (seed,)}))
 
-    tables = in_order(one, [(seed,) for seed in config.seeds], n_jobs, "published check")
+    tables = in_order(one, [(seed,) for seed in config.seeds], n_jobs, "published check", cluster)
     return pd.concat(tables, ignore_index=True)
 
 

@@ -111,7 +111,7 @@ def cross_validate(
     run = partial(
         _one_fold, adata, make_generator, transform_config, config, (released, draw_released)
     )
-    found = in_order(run, tasks, config.n_jobs, "cross-validation")
+    found = in_order(run, tasks, config.n_jobs, "cross-validation", config.cluster)
     scores, attacks = zip(*found, strict=True)
     attacked = pd.concat(attacks, ignore_index=True)
     row = labelled[adata.obs_names.get_indexer(attacked["sample"])]

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from synthome.errors import InputError
+from synthome.evaluation.cluster import LOCAL, ClusterConfig, slurm_cluster, wait_for_worker
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -50,16 +51,19 @@ class Work:
 
 
 def finished(
-    work: Work, tasks: Sequence[Any], n_jobs: int = 1, scheduler: str | None = None
+    work: Work, tasks: Sequence[Any], n_jobs: int = 1, cluster: ClusterConfig = LOCAL
 ) -> Generator[Any, None, None]:
-    """Results as they come: in order in this process, else in the order in which tasks end."""
+    """Results as they come: in order in this process, else in the order in which tasks end.
+
+    ``n_jobs`` are processes of this machine, where ``cluster`` says that they do the work.
+    """
     n_jobs = min((os.cpu_count() or 1) if n_jobs == -1 else max(n_jobs, 1), max(len(tasks), 1))
     if not tasks:
         return
-    if scheduler is None and n_jobs == 1:
+    if cluster.is_local and n_jobs == 1:
         yield from _here(work, tasks)
         return
-    with _client(n_jobs, scheduler) as client:
+    with _client(cluster, n_jobs, len(tasks)) as client:
         yield from _on(client, work, tasks)
 
 
@@ -106,10 +110,15 @@ def _on(client: "Client", work: Work, tasks: Sequence[Any]) -> Iterator[Any]:
             result = work.lost(task, error)
         future.release()
         if waiting:
-            known = _workers(client)
             busy = [address for _, address in flying.values()]
-            free = [name for name, threads in known.items() if busy.count(name) < threads]
-            send(worker if worker in free else (free or list(known))[0])
+            free = [
+                name
+                for name, threads in _workers(client).items()
+                for _ in range(threads - busy.count(name))
+            ]
+            # All of them, for some may have come late; first the one whose data are prepared.
+            for name in sorted(free, key=lambda name: name != worker)[: len(waiting)]:
+                send(name)
         yield result
 
 
@@ -129,8 +138,8 @@ def _everywhere(client: "Client", data: Any) -> "Future":
 
 
 def _workers(client: "Client") -> dict[str, int]:
-    """Threads by address; waits a little for a worker that is being started again."""
-    client.wait_for_workers(1, timeout=CONNECT_SECONDS * 6)
+    """Threads by address; waits for a worker that is queued, or being started again."""
+    wait_for_worker(client)
     return dict(client.nthreads())
 
 
@@ -142,19 +151,19 @@ def _is_lost(error: Exception) -> bool:
 
 
 @contextmanager
-def _client(n_jobs: int, scheduler: str | None) -> Iterator["Client"]:
-    """A client of ``scheduler``, or of processes that live as long as the block."""
+def _client(cluster: ClusterConfig, n_jobs: int, n_tasks: int) -> Iterator["Client"]:
+    """A client of a scheduler, or of jobs or processes that live as long as the block."""
     import dask
     from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))
         stack.enter_context(_silent(logging.getLogger("distributed")))
-        address: Any = scheduler
-        if scheduler is None:
+        address: Any = cluster.scheduler
+        if cluster.is_local:
             folder = stack.enter_context(TemporaryDirectory(prefix="synthome-"))
             with _interrupts_ignored():
-                cluster = LocalCluster(
+                processes = LocalCluster(
                     n_workers=n_jobs,
                     threads_per_worker=1,
                     processes=True,
@@ -163,14 +172,16 @@ def _client(n_jobs: int, scheduler: str | None) -> Iterator["Client"]:
                     local_directory=folder,
                     silence_logs=False,
                 )
-            address = stack.enter_context(cluster)
+            address = stack.enter_context(processes)
+        elif address is None:
+            address = stack.enter_context(slurm_cluster(cluster.slurm, n_tasks))
         try:
             client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise InputError(
-                f"The Dask scheduler {scheduler} does not answer ({_first_line(error)}). Start it "
-                "(`dask scheduler`, then `dask worker` for each machine), or leave out scheduler "
-                "to use the cores of this machine."
+                f"The Dask scheduler {cluster.scheduler} does not answer ({_first_line(error)}). "
+                "Start it (`dask scheduler`, then `dask worker` for each machine), or leave out "
+                "scheduler to use the cores of this machine."
             ) from error
         stack.enter_context(client)
         yield client

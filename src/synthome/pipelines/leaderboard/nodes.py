@@ -25,7 +25,7 @@ def compare(
     from synthome.reporting.run import identifiers
     from synthome.reporting.views import redactor
 
-    found = run_board(split_cohort, board.compared, transform, config, parts, board.scheduler)
+    found = run_board(split_cohort, board.compared, transform, config, parts)
     hide = redactor(identifiers(split_cohort))
     runs = found.runs.assign(reason=found.runs["reason"].map(hide))
     return found.fold_scores, found.attack_scores, runs

@@ -103,7 +103,8 @@ def published(
 
     if not study.all_genes:
         prepared = prepared[:, scored_genes(prepared)].copy()
-    table = published_seeds(prepared, makers(settings, study.architectures), check, config.n_jobs)
+    made = makers(settings, study.architectures)
+    table = published_seeds(prepared, made, check, config.n_jobs, config.cluster)
     return table, published_summary(table)
 
 
