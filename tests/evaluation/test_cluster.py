@@ -192,6 +192,7 @@ def test_tasks_run_in_jobs_and_the_jobs_end_with_them(jobqueue, queue):
     found = sorted(finished(work(tell, tasks), tasks, cluster=slurm(workers=1, cores=2)))
     assert [item[:2] for item in found] == [(0, 0), (1, 10), (2, 0), (3, 10)]
     assert os.getpid() not in {item[2] for item in found}
+    assert len(scripts(queue)) == 1
     assert until(lambda: not list(queue.glob("*.pid")))
 
 
