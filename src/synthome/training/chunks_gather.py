@@ -7,14 +7,14 @@ their number changes nothing. For a GPU, rows stay sparse until they are there.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from inspect import unwrap
+from functools import cache
 from itertools import accumulate, pairwise
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit
 from scipy import sparse
 from torch import Tensor
 
@@ -99,9 +99,24 @@ def _parts(matrix: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def compiled(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """``kernel`` as machine code, made at its first call; it runs beside other threads."""
-    made: Callable[..., Any] = njit(nogil=True)(unwrap(kernel))
-    return made
+    """``kernel`` as machine code, made at its first call; it runs beside other threads.
+
+    Numba is imported then, so that a trained model is rebuilt and drawn from without it.
+    """
+    lock = Lock()
+
+    @cache
+    def made() -> Callable[..., Any]:
+        from synthome.training.machine_code import machine_code
+
+        return machine_code(kernel)
+
+    def run(*arguments: Any) -> Any:
+        with lock:  # of two threads, one makes it
+            code = made()
+        return code(*arguments)
+
+    return run
 
 
 @compiled
