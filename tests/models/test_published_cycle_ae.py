@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from anndata import AnnData
+from contexts import prepared_contexts
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy import sparse
 
 from synthome.anndata_schema import labels
 from synthome.csr import CSRRows
@@ -17,14 +17,9 @@ from synthome.models.published_cycle_ae import (
     PublishedCycleAEGenerator,
 )
 from synthome.models.registry import Architecture, load_generator
-from synthome.simulate.contexts import ContextsConfig, simulate_contexts
 from synthome.state_file import write_state
 
-CONTEXTS = ContextsConfig(
-    n_obs=480, n_vars=150, n_types=3, n_assays=2, n_conditions=2, n_least=15,
-    n_interaction_genes=4, seed=1,
-)  # fmt: skip
-TRAINING = {"max_epochs": 10, "learning_rate": 6e-3}
+TRAINING = {"max_epochs": 15, "learning_rate": 3e-3}
 SHORT = {"n_latent": 24, "n_field_latent": 24, "training": TRAINING}
 FEW = {"training": TRAINING | {"max_epochs": 2, "steps_per_epoch": 5}}
 SWAPS = ("last", "all")
@@ -46,13 +41,7 @@ def _quick_classifier():
 
 @pytest.fixture(scope="module")
 def cells() -> AnnData:
-    """Simulated cells with their library size and log expression."""
-    made = simulate_contexts(CONTEXTS)
-    counts = made.layers["counts"]
-    size = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    made.obs["library_size"] = size
-    made.X = sparse.csr_matrix(sparse.diags_array(1e4 / size) @ counts).log1p()
-    return made
+    return prepared_contexts(n_obs=480, n_vars=150, library_size=5000, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +168,19 @@ def test_weights_are_never_negative(swap, both):
     found = weights(both[swap].network)
     assert all(bool((p >= 0).all()) for p in found.values())
     assert any(bool((p == 0).any()) for p in found.values())
+
+
+def test_weights_are_brought_to_zero_as_the_loss_begins():
+    """So that the step before is followed by it, and what is measured is the model as it is."""
+    model, counts = network(), CSRRows.of(np.random.default_rng(0).poisson(2.0, (20, 9)))
+    with torch.no_grad():
+        for p in weights(model).values():
+            p.sub_(0.3)
+    torch.manual_seed(0)
+    first = model.loss(counts, torch.full((20,), 30.0), codes_of(20))["loss"]
+    assert all(float(p.detach().min()) == 0.0 for p in weights(model).values())
+    torch.manual_seed(0)
+    assert torch.equal(model.loss(counts, torch.full((20,), 30.0), codes_of(20))["loss"], first)
 
 
 def test_weights_are_brought_to_zero_after_the_last_step_too(cells):
@@ -333,6 +335,13 @@ def test_contributions_are_the_log_expression_of_drawn_cells(fitted):
     parts = fitted.contributions(h, fitted.combinations[place])
     assert_allclose(sum(parts.values()), drawn.X, rtol=1e-5)
     assert_allclose(parts["base"], h @ fitted.network.loadings.detach().numpy(), rtol=1e-4)
+
+
+def test_hot_draws_spread_and_stay_above_zero(fitted):
+    """A state is a sum of what is not negative; normal draws of it are cut off at 0."""
+    cold, hot = (fitted.sample(200, None, np.random.default_rng(0), t).X for t in (0.5, 200.0))
+    assert hot.std(axis=0).mean() > 2 * cold.std(axis=0).mean()
+    assert (hot >= 0).all()
 
 
 def test_labels_are_those_asked_for_in_combinations_that_were_seen(fitted, cells):

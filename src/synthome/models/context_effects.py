@@ -270,7 +270,7 @@ class ContextEffects:
 
 @dataclass(frozen=True, eq=False)
 class _Prior:
-    """Eq. 3 in several settings of t and d.
+    """Eq. 3 in several settings of s_f, t and d.
 
     Attributes
     ----------
@@ -319,7 +319,7 @@ def _settings(
 ) -> list[tuple[list[float], float, float]]:
     """S_f of each field, t and d of every setting."""
     sizes = sorted(config.interaction_scales) or [0.0]
-    donors = config.donor_scales if with_donors else (0.0,)
+    donors = (config.donor_scales if with_donors else ()) or (0.0,)
     others = range(1, n_fields)
     silent = [set[int](), *({f} for f in others)] + ([set(others)] if n_fields > 2 else [])
     found = []
@@ -372,12 +372,13 @@ def _laplace(
         root = torch.linalg.cholesky(one + root_w[:, :, None] * covariance * root_w[:, None, :])
         r = mean * f + counts - mean
         solved = torch.cholesky_solve((root_w * (r @ covariance))[:, :, None], root)[:, :, 0]
-        step = ((r - root_w * solved) @ covariance - f).clamp(-LONGEST_STEP, LONGEST_STEP)
+        alpha = r - root_w * solved
+        step = (alpha @ covariance - f).clamp(-LONGEST_STEP, LONGEST_STEP)
         f = f + step
         if float(step.abs().max()) < CONVERGED:
             break
     mean = (f + offset).exp()
-    alpha = counts - mean  # the gradient of eq. 1, which is C^-1 f at the mode
+    # At the mode, counts - mean is alpha too, but keeps few digits where both are large.
     evidence = (counts * (f + offset) - mean).sum(dim=1) - 0.5 * (alpha * f).sum(dim=1)
     return alpha, evidence - root.diagonal(dim1=1, dim2=2).log().sum(dim=1), f
 

@@ -225,6 +225,7 @@ class CycleAE(nn.Module):
         kl_weight: float = 1.0,  # noqa: ARG002, models without one are trained by the same loop
     ) -> dict[str, Float[Tensor, ""]]:
         """Eqs. 4 and 5, means over cells."""
+        self.classifier.eval()  # without dropout
         x = counts.dense()
         y = torch.log1p(x * (self.target_sum / library_size)[:, None])
         target = torch.stack(
@@ -503,8 +504,8 @@ class CycleAEGenerator:
         total, _ = self.depths.draw(combination_names(place), rng)
         parts = []
         for rows in blocks(len(place)):
-            mu = np.exp(self.log_rate(h[rows], codes[rows])) * total[rows, None]
-            parts.append(draw_counts(mu, self.theta, None, rng))
+            log_rate = self.log_rate(h[rows], codes[rows]).clip(LEAST_LOG_RATE, MOST_LOG_RATE)
+            parts.append(draw_counts(np.exp(log_rate) * total[rows, None], self.theta, None, rng))
         counts = sparse.vstack(parts, format="csr")
         return made_cells(counts, total, codes, self.fields, self.depths, self.like)
 
