@@ -63,3 +63,15 @@ def test_counterfactual_cells_come_from_trained_weights(finished_cycle_ae, proje
     prepared = ad.read_h5ad(project / "data/04_feature/contexts/prepared.h5ad")
     assert made.n_obs == (prepared.obs["assay"] == here).sum()
     assert not set(made.obs_names) & set(prepared.obs_names)
+
+
+def test_the_published_architecture_runs(finished_cycle_ae, project):
+    shutil.copytree(finished_cycle_ae / "data", project / "data")
+    run(project, "cycle_ae", architecture="published")
+    model = load_generator(project / "data/06_models/cycle_ae/weights.safetensors")
+    assert model.name == "published_cycle_ae"
+    answers = project / "data/08_reporting/cycle_ae/answers"
+    scores = pd.read_parquet(answers / "combination_scores.parquet")
+    assert "cycle_ae" not in set(scores["method"])
+    page = (project / "data/08_reporting/cycle_ae/report.html").read_text()
+    assert "Counts have no law under the published model" in page

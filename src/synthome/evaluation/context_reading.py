@@ -44,6 +44,8 @@ from synthome.rng import generator
 CLAIMED = 0.05  # p from which down an effect is called larger than donors differ
 REFERENCE_COMPONENTS = 50  # of the classifier that training never saw
 TOP = 5  # genes up, and as many down, of a category
+HEADS = ["head", "group", "norm", "variance_share"]  # columns of the tables of heads
+TOP_GENES = ["head", "category", "gene", "effect"]
 
 
 class ContextReadingConfig(Config):
@@ -100,11 +102,7 @@ def head_table(
             rows.append((head, str(group), float(np.linalg.norm(moved)), np.nan))
         if head in model.fields.names[1:]:
             genes += _top_genes(model, head, own, codes, cells.var_names)
-    columns = ["head", "group", "norm", "variance_share"]
-    return (
-        pd.DataFrame(rows, columns=columns),
-        pd.DataFrame(genes, columns=["head", "category", "gene", "effect"]),
-    )
+    return pd.DataFrame(rows, columns=HEADS), pd.DataFrame(genes, columns=TOP_GENES)
 
 
 def planted_scores(

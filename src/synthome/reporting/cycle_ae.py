@@ -263,6 +263,8 @@ def fields_answer(fields: Mapping[str, Any]) -> str:
 
 def likelihood_words(scores: Mapping[str, float]) -> str:
     """What contexts, and the state beyond them, tell of held-out cells."""
+    if not scores:
+        return "Counts have no law under the published model: held-out cells have no likelihood."
     null, alone, full = (scores[key] for key in ("null_nll", "contexts_nll", "nll"))
     return (
         f"Held-out cells cost {format_number(null)} nats each without knowing anything of them, "

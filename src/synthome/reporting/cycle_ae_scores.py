@@ -1,7 +1,7 @@
 """Entries of ``metrics.json`` from the experiments on contexts.
 
 Nothing copies here, so that no entry has a cheat; what floor and ceiling are stands with each
-metric in ``evaluation.metrics``.
+metric in ``evaluation.metrics``. What was not measured has no entry.
 """
 
 import math
@@ -23,13 +23,19 @@ def model_of(table: pd.DataFrame) -> str:
     return OURS if (table["method"] == OURS).any() else PUBLISHED
 
 
+def telling(table: pd.DataFrame) -> pd.DataFrame:
+    """The combinations that can tell anything; all of them, where none can."""
+    informative = table["informative"].astype(bool)
+    return table[informative] if informative.any() else table
+
+
 def combination_scores(table: pd.DataFrame) -> dict[str, Entry]:
     """Held-out combinations, those that can tell anything where there are such."""
     if table.empty:
         return {}
-    some = table[table["informative"]] if table["informative"].any() else table
+    some = telling(table)
     renamed = some.assign(cell_type=some["target"])
-    which = "informative" if table["informative"].any() else "all, none of them informative"
+    which = "informative" if some["informative"].any() else "all, none of them informative"
     n, found = some["target"].nunique(), {}
     scores = ("weighted_delta_r2", "pearson_delta_top50", "e_distance")
     for key, score, floor, said in (
@@ -43,15 +49,16 @@ def combination_scores(table: pd.DataFrame) -> dict[str, Entry]:
             f"mean over held-out combinations ({which}), left out of everything that is fitted; "
             f"floor: {said}; ceiling: other true cells; interval: t over combinations",
         )  # fmt: skip
-    return found
+    return _measured(found)
 
 
 def planted_scores(table: pd.DataFrame) -> dict[str, Entry]:
     """Sign and size of planted effects; nothing for cells that are not simulated."""
     if table.empty:
         return {}
-    arms = {"model": model_of(table), "floor": PUBLISHED}
-    found = {}
+    model = model_of(table)
+    arms = {"model": model} | ({"floor": PUBLISHED} if model == OURS else {})
+    n, found = int(table.loc[table["method"] == model, "n_genes"].sum()), {}
     for key, score in (
         ("cycle/planted_sign_accuracy", "sign_accuracy"),
         ("cycle/planted_correlation", "correlation"),
@@ -61,11 +68,11 @@ def planted_scores(table: pd.DataFrame) -> dict[str, Entry]:
             for arm, method in arms.items()
         }
         found[key] = entry(
-            METRICS[key], values, UNKNOWN, int(table["n_genes"].sum()), 1,
+            METRICS[key], values, UNKNOWN, n, 1,
             "mean over categories of all fields against the first, held-out cells; floor: the "
             "published model; no interval, since categories share a reference",
         )  # fmt: skip
-    return found
+    return _measured(found)
 
 
 def context_scores(table: pd.DataFrame, n: int) -> dict[str, Entry]:
@@ -83,11 +90,17 @@ def context_scores(table: pd.DataFrame, n: int) -> dict[str, Entry]:
         "ceiling": float(table["independent_accuracy"].mean()),
     }
     protocol = "held-out cells, mean over fields; no interval, since fields share cells"
-    return {
-        key: entry(METRICS[key], values, UNKNOWN, n, 1, protocol)
-        for key, values in (
-            ("cycle/generated_accuracy", told),
-            ("cycle/integration", beyond),
-            ("cycle/cycle_error", {"model": float(table["cycle_error"].mean())}),
-        )
-    }
+    return _measured(
+        {
+            key: entry(METRICS[key], values, UNKNOWN, n, 1, protocol)
+            for key, values in (
+                ("cycle/generated_accuracy", told),
+                ("cycle/integration", beyond),
+                ("cycle/cycle_error", {"model": float(table["cycle_error"].mean())}),
+            )
+        }
+    )
+
+
+def _measured(entries: dict[str, Entry]) -> dict[str, Entry]:
+    return {key: found for key, found in entries.items() if found["value"] is not None}

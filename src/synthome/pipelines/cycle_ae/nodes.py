@@ -25,7 +25,8 @@ def measure(prepared: AnnData, weights: State, config: ContextReadingConfig) -> 
     """Likelihood of held-out cells with their state, with contexts alone, and with neither."""
     from synthome.evaluation.context_reading import held_out_scores
 
-    return held_out_scores(from_state(weights), prepared, config)  # type: ignore[arg-type]
+    model: Any = from_state(weights)
+    return held_out_scores(model, prepared, config) if _has_likelihood(model) else {}
 
 
 def hold_out(prepared: AnnData, settings: GeneratorSettings, config: HeldOutConfig) -> pd.DataFrame:
@@ -43,9 +44,11 @@ def find_planted(
 
     if "truth" not in prepared.uns:
         return planted_scores({}, prepared, config)
+    model: Any = from_state(weights)
+    if not _has_likelihood(model):  # it is the published model itself
+        return planted_scores({PUBLISHED: lambda *of: model.effect(*of)}, prepared, config)
     train = prepared[prepared.obs[SPLIT] == "train"].copy()
     published: Any = _fits(settings)[PUBLISHED](train)
-    model: Any = from_state(weights)
     return planted_scores(
         {
             "cycle_ae": lambda *of: mean_change(model, *of),
@@ -60,16 +63,20 @@ def read_heads(
     prepared: AnnData, weights: State, config: ContextReadingConfig
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """How much each head adds, to which cells, and which genes it moves."""
-    from synthome.evaluation.context_reading import head_table
+    from synthome.evaluation.context_reading import HEADS, TOP_GENES, head_table
 
-    return head_table(from_state(weights), prepared, config)  # type: ignore[arg-type]
+    model: Any = from_state(weights)
+    if not _has_likelihood(model):
+        return pd.DataFrame(columns=HEADS), pd.DataFrame(columns=TOP_GENES)
+    return head_table(model, prepared, config)
 
 
 def read_contexts(prepared: AnnData, weights: State, config: ContextReadingConfig) -> pd.DataFrame:
     """How surely contexts are told in real and generated cells, and in the state."""
     from synthome.evaluation.context_reading import context_scores
 
-    return context_scores(from_state(weights), prepared, config)  # type: ignore[arg-type]
+    model: Any = from_state(weights)
+    return context_scores(model, prepared, config) if _has_likelihood(model) else pd.DataFrame()
 
 
 def test_claims(prepared: AnnData, weights: State, config: ContextReadingConfig) -> pd.DataFrame:
@@ -117,6 +124,11 @@ def answer(
     )
     figures = cycle_ae_figures(results)
     return cycle_ae_answers(results).document(), *(png_bytes(figures[name]) for name in FIGURES)
+
+
+def _has_likelihood(model: Any) -> bool:
+    """Whether counts have a law under the model; under the published one they have none."""
+    return hasattr(model, "cell_scores")
 
 
 def _fits(settings: GeneratorSettings) -> dict[str, Callable[[AnnData], Any]]:
