@@ -1,5 +1,7 @@
 """Tables of the experiments on contexts, as they might come out."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 
@@ -17,14 +19,14 @@ def combinations(cycle_ae=0.97, informative=True):
         {
             "target": target, "field": "assay", "source": "v2", "category": "v3",
             "label": target[0],
-            "method": method, "weighted_delta_r2": cycle_ae if method == "cycle_ae" else value,
+            "method": method, "weighted_delta_r2": value,
             "pearson_delta_top50": min(value + 0.01, 1.0), "e_distance": 30.0 * (1.0 - value),
             "down_accuracy": 0.5 + value / 2.0, "weighted_delta_r2_sd": 0.01,
             "pearson_delta_top50_sd": 0.01, "e_distance_sd": 1.0, "down_accuracy_sd": 0.01,
             "n_changed": 40.0, "n_cells": 120, "informative": informative,
         }
         for target in ("B, v2 → v3", "T, v2 → v3")
-        for method, value in R2.items()
+        for method, value in (R2 | {"cycle_ae": cycle_ae}).items()
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -113,6 +115,22 @@ def results(**changed):
                                  "train_norm_assay": 2.0}),
     }  # fmt: skip
     return CycleAEResults(**{**parts, **changed})
+
+
+def unknown(of):
+    """All of them with every number that can be unknown as nan."""
+    found = {}
+    for field in dataclasses.fields(of):
+        value = getattr(of, field.name)
+        if isinstance(value, pd.DataFrame):
+            floats = list(value.select_dtypes("float"))
+            found[field.name] = value.assign(**dict.fromkeys(floats, np.nan))
+        elif field.name == "held_out":
+            found[field.name] = dict.fromkeys(value, np.nan) | {"n_cells": value["n_cells"]}
+        else:
+            pairs = [pair | {"cramers_v": np.nan} for pair in value["confounding"]]
+            found[field.name] = value | {"confounding": pairs}
+    return CycleAEResults(**found)
 
 
 def empty(table):

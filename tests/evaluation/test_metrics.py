@@ -20,6 +20,9 @@ STABLE = [  # DESIGN.md
     *("ldvae/elbo", "ldvae/nll", "ldvae/three_class_accuracy", "ldvae/smallest_detectable_dose"),
     *("ldvae/planted_auprc", "ldvae/planted_auprc_down", "ldvae/planted_auprc_up"),
     *("counterfactual/weighted_delta_r2", "counterfactual/pearson_delta_top50"),
+    *("counterfactual/e_distance", "cycle/down_regulation_accuracy", "cycle/integration"),
+    *("cycle/planted_sign_accuracy", "cycle/planted_correlation", "cycle/generated_accuracy"),
+    "cycle/cycle_error",
     *("spatial/ari", "spatial/nmi", "spatial/image_gain", "spatial/discordance_auprc"),
 ]
 
@@ -102,3 +105,28 @@ def test_scores_that_ask_no_label_are_marked_as_internal(name):
     metric = METRICS[f"spatial/{name}"]
     assert metric.name.endswith("(internal)")
     assert "Internal" in metric.meaning
+
+
+@pytest.mark.parametrize(
+    ("key", "perfect", "bad"),
+    [
+        ("cycle/down_regulation_accuracy", 1.0, 0.5),
+        ("cycle/planted_sign_accuracy", 1.0, 0.4),
+        ("cycle/planted_correlation", 1.0, -0.3),
+        ("cycle/generated_accuracy", 1.0, 0.3),
+        ("cycle/integration", 0.0, 0.8),
+        ("cycle/cycle_error", 0.0, 0.4),
+    ],
+)
+def test_scores_of_contexts_have_the_right_side(key, perfect, bad):
+    """What a state tells of contexts and what a cycle loses are faults, all else is success."""
+    metric = METRICS[key]
+    assert metric.distance(perfect) == 0.0
+    assert metric.distance(bad) == pytest.approx(abs(perfect - bad))
+    assert metric.clipped(bad) == bad
+
+
+def test_a_cycle_is_no_counterfactual_score():
+    """A model that changes nothing loses nothing on the way."""
+    assert METRICS["cycle/cycle_error"].group == "cycle"
+    assert "no counterfactual score" in METRICS["cycle/cycle_error"].meaning

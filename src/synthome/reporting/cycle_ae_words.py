@@ -2,6 +2,8 @@
 
 from synthome.reporting.content import FigureWords
 
+STAR = "*"  # before a held-out combination that tells little
+
 # In the order in which they are drawn.
 FIGURES: dict[str, FigureWords] = {
     "counterfactuals": FigureWords(
@@ -9,35 +11,41 @@ FIGURES: dict[str, FigureWords] = {
         "Each row is a combination of contexts that was left out of everything that was fitted. 0 "
         "(dashed) is no change at all; the ceiling is other true cells of the combination. A model "
         "that lies on the additive baseline (squares) has explained nothing that an average does "
-        "not. Bars: spread over halvings of the true cells.",
+        "not. A star stands before combinations that tell little: few genes change surely, or "
+        "true cells themselves predict true cells badly. Bars: spread over halvings of the true "
+        "cells.",
         "Weighted R² of the predicted change for each held-out combination, by method.",
     ),
     "planted_effects": FigureWords(
         "Are the planted effects found?",
-        "The cells are simulated, so that the effect of each context is known. A context of the "
-        "published model can only add: it lowers a gene by adding less than another context does, "
-        "and never below the base.",
+        "The cells are simulated, so that the effect of each context is known. A coin is right "
+        "about the sign of half of the genes (dotted). A context of the published model can only "
+        "add: it lowers a gene by adding less than another context does, and never below the base.",
         "Share of right signs, of lowered genes too, and correlation, by field and method.",
     ),
     "contributions": FigureWords(
         "How much each context adds",
-        "Left: the length over genes of what a head adds to a group of cells, less what it adds on "
-        "average. Right: the same, all cells together, while the model was trained; heads of "
-        "fields hardly move, as their effects are estimated before and held fixed.",
+        "Dark is much. First column: the length over genes of what a head adds to a cell, less "
+        "what it adds on average, mean over all cells. Other columns: the same of the mean of "
+        "the cells of one type, so that differences within it cancel. Curves: the first column "
+        "while the model was trained; heads of fields hardly move, as their effects are estimated "
+        "before and held fixed.",
         "Norm of each head by group of cells, and over epochs.",
     ),
     "head_genes": FigureWords(
         "The genes that each context moves most",
         "Red is more and blue is less than the mean over the categories of the field, in natural "
-        "logs: 0.69 is twice as much. Genes that are rare have uncertain effects.",
+        "logs: 0.69 is twice as much. At most six categories are drawn, those with the largest "
+        "effects. Genes that are rare have uncertain effects.",
         "Bars of the genes that each category moves most, up and down.",
     ),
     "contexts": FigureWords(
         "Who can tell the contexts",
         "Generated cells should be told as surely as real ones (diamonds), by a judge that "
         "training never saw (circles); the classifier that training leaned on (crosses) can be "
-        "satisfied without that. From the state (squares), guessing is best: it is to hold what "
-        "contexts leave.",
+        "satisfied without that. From the state (squares), guessing (triangles down) is best: it "
+        "is to hold what contexts leave. As many principal components (triangles up) show "
+        "what could be told.",
         "Balanced accuracy with which each field is told: real cells, generated ones, the state.",
     ),
 }
@@ -53,6 +61,8 @@ GLOSSARY = {
     "each cell. It needs no model, and many models do not beat it.",
     "Balanced accuracy": "The share of rows put in the right category, each category counting the "
     "same.",
+    "Calibration error": "How far the confidence of a classifier is from the share of cells in "
+    "which it is right: 0 is best.",
     "Combination": "One category of each field, such as B cells of one chemistry.",
     "Counterfactual": "A cell as it would be in another context, all else the same.",
     "E-distance": "A distance between two crowds of cells: 0 when they cannot be told apart.",
