@@ -16,6 +16,7 @@ CPU = (
     "gamma_poisson",
     "omics_lm_training",
     "graph_attention",
+    "spatial_gvae_scale",
     "context_maps",
 )
 GPU = (
@@ -26,6 +27,7 @@ GPU = (
     "ldvae_nb",
     "ldvae_training",
     "graph_attention",
+    "spatial_gvae_scale",
     "context_maps",
 )
 

@@ -34,7 +34,7 @@ def spots(sections=("151673", "151507"), side=24, labelled=True, image=True, pla
             "estimated": [str(min(d, 4) + 1) for d in noisy],
             "pseudotime": layer / 5 + rng.normal(0, 0.03, n),
             "kl": kl,
-            "p_value": q / 4,
+            "posterior": 1.0 - q,
             "q_value": q,
             "disagrees": (q < 0.05) if image else np.zeros(n, dtype=bool),
             "planted": odd.astype(float) if planted else np.full(n, np.nan),
@@ -95,10 +95,9 @@ def image_gain(verdict="helps", **scores):
 NO_GAIN = {"tested": False, "reason": "the slide has no image", "scores": {},
            "verdict": "not tested"}  # fmt: skip
 DISCORDANCE = {"tested": True, "reason": "", "n_spots": 1152, "n_flagged": 44, "fdr": 0.1,
-               "n_permutations": 999, "auprc": 0.81, "base_rate": 0.04,
-               "false_discovery_share": 0.07}  # fmt: skip
+               "auprc": 0.81, "base_rate": 0.04, "false_discovery_share": 0.07}  # fmt: skip
 NO_DISCORDANCE = {"tested": False, "reason": "the slide has no image", "n_spots": 1152,
-                  "n_flagged": 0, "fdr": 0.1, "n_permutations": 0, "auprc": None,
+                  "n_flagged": 0, "fdr": 0.1, "auprc": None,
                   "base_rate": None, "false_discovery_share": None}  # fmt: skip
 TRAJECTORY = {"root": "1", "domains": ["1", "2", "3"],
               "connectivities": [[0.0, 0.8, 0.1], [0.8, 0.0, 0.6], [0.1, 0.6, 0.0]]}  # fmt: skip

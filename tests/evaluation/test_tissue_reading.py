@@ -5,6 +5,7 @@ import pytest
 from tissues import prepared_tissue
 
 from synthome.anndata_schema import BLOCK, IMAGE_FEATURES, labels
+from synthome.evaluation import discordance
 from synthome.evaluation import tissue_reading as read
 from synthome.evaluation.domains import DomainConfig
 from synthome.evaluation.image_gain import BASELINE
@@ -14,7 +15,6 @@ CONFIG = read.TissueReadingConfig(
     arms=("real", "shuffled", "none"),
     n_seeds=2,
     n_folds=3,
-    n_permutations=2,
     most_domains=6,
     domains=DomainConfig(hops=(0, 1), dims=(5,), n_starts=1),
     n_jobs=1,
@@ -69,30 +69,41 @@ def test_held_out_likelihood_is_of_test_blocks(tissue, fitted):
     assert 0 < found["count_nll"] < found["nll"]
 
 
-def test_discordance_is_judged_by_models_that_did_not_see_the_block(tissue, fitted, monkeypatch):
+def test_discordance_is_judged_in_whole_blocks(tissue, fitted, monkeypatch):
     seen = []
-    original = SpatialGVAEGenerator.fit
+    original = discordance.discordance
 
-    def watched(self, train, **options):
-        seen.append((set(train.obs[BLOCK]), self.config.guidance))
-        return original(self, train, **options)
+    def watched(z, features, domains, graph, fold, section, level):
+        seen.append(fold)
+        return original(z, features, domains, graph, fold, section, level)
 
-    monkeypatch.setattr(SpatialGVAEGenerator, "fit", watched)
-    kl, null = read._crossed_kl(fitted, tissue, CONFIG)
-    assert kl.shape == (tissue.n_obs,)
-    assert null.shape == (2, tissue.n_obs)
-    every = set(tissue.obs[BLOCK])
-    assert len(seen) == CONFIG.n_folds
-    assert all(guidance == 1.0 and blocks < every for blocks, guidance in seen)
-    assert set.union(*(every - blocks for blocks, _ in seen)) == every
+    monkeypatch.setattr(discordance, "discordance", watched)
+    spots, summary, _, _ = read.map_tissue(fitted, tissue, CONFIG)
+    assert tissue.obs[BLOCK].groupby(tissue.obs[BLOCK]).ngroups > CONFIG.n_folds
+    assert len(np.unique(seen[0])) == CONFIG.n_folds
+    for block in tissue.obs[BLOCK].unique():
+        assert len(np.unique(seen[0][tissue.obs[BLOCK] == block])) == 1
+    assert summary["tested"]
+    assert summary["n_flagged"] == spots["disagrees"].sum()
+    assert spots["posterior"].between(0.0, 1.0).all()
+
+
+def test_where_no_image_can_be_judged_the_reason_is_said(tissue, fitted):
+    one_block = tissue.copy()
+    one_block.obs[BLOCK] = one_block.obs[BLOCK].iloc[0]
+    _, summary, _, _ = read.map_tissue(fitted, one_block, CONFIG)
+    assert not summary["tested"]
+    assert "one block" in summary["reason"]
+    _, summary, _, _ = read.map_tissue(fitted, tissue, CONFIG.model_copy(update={"k": 1}))
+    assert "one domain" in summary["reason"]
 
 
 def test_a_tissue_is_read_without_an_image_and_without_labels(tissue):
     bare = read.with_image(tissue, None)
     bare.obs[bare.uns["synthome"]["label_key"]] = "tissue"
     model = build(0).fit(bare)
-    spots, genes, varying, discordance, path, mixing = read.read_tissue(model, bare, CONFIG)
-    assert not discordance["tested"]
+    spots, genes, varying, summary, path, mixing = read.read_tissue(model, bare, CONFIG)
+    assert not summary["tested"]
     assert not spots["disagrees"].any()
     assert (spots["label"] == "").all()
     assert spots["kl"].notna().all()

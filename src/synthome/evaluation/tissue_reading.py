@@ -8,7 +8,7 @@ the image features as they are and to controls that are wrong on purpose (``imag
 counts as a gain of the image is what it gives beyond the best control (``image_gain``).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -55,8 +55,6 @@ class TissueReadingConfig(Config):
         a seed and a section.
     domains, most_domains
         Which clusterings vote, and up to which number of domains is tried.
-    n_permutations
-        Of image features among spots, for the null of the discordance.
     fdr
         Share of false discoveries that is accepted among spots that disagree with their image.
     hidden
@@ -68,7 +66,6 @@ class TissueReadingConfig(Config):
     n_seeds: PositiveInt = 3
     domains: DomainConfig = DomainConfig()
     most_domains: PositiveInt = 12
-    n_permutations: PositiveInt = 20
     fdr: float = Field(default=0.1, gt=0.0, lt=1.0)
     hidden: float = Field(default=0.2, gt=0.0, lt=1.0)
     n_key_genes: PositiveInt = 6
@@ -308,14 +305,12 @@ def map_tissue(
 ) -> tuple[pd.DataFrame, Document, Document, pd.DataFrame]:
     """Each spot's domain, depth, disagreement with the image; and what these add up to.
 
-    ``kl`` is that of models which did not see the block of the spot (``_crossed_kl``), and without
-    an image that of ``model`` to Normal(0, I).
+    ``kl`` is that of ``discordance``, and without an image that of ``model`` to Normal(0, I).
 
     Returns
     -------
     The tables ``tissue_map``, ``discordance``, ``trajectory`` and ``integration``.
     """
-    from synthome.evaluation import discordance as disagree
     from synthome.evaluation.domain_biology import integration, trajectory
 
     z, graph = model.embed(tissue), graph_of(tissue)
@@ -323,20 +318,7 @@ def map_tissue(
     found = find_domains(z, graph, k, config.domains)
     pseudotime, path = trajectory(smoothed(z, graph, SMOOTHED), found.astype(str), config.seed)
     planted = _planted(tissue)
-    if model.inputs.n_features:
-        kl, null = _crossed_kl(model, tissue, config)
-        table = disagree.discordance(kl, found.astype(str), Graph.of(graph), null, config.fdr)
-        summary = disagree.discordance_scores(table, planted, config.fdr, config.n_permutations)
-    else:
-        table = pd.DataFrame(
-            {"p_value": np.nan, "q_value": np.nan, "disagrees": False}, index=range(tissue.n_obs)
-        )
-        kl = model.kl(tissue)[0]
-        summary = {
-            "tested": False,
-            "reason": "The tissue has no image, so that nothing can disagree with it.",
-            "n_spots": tissue.n_obs,
-        }
+    table, summary = _disagreement(model, tissue, z, found, config)
     xy = tissue.obsm[SPATIAL]
     spots = pd.DataFrame(
         {
@@ -348,8 +330,8 @@ def map_tissue(
             "refined": refined(tissue, found),
             "estimated": find_domains(z, graph, estimated, config.domains).astype(str),
             "pseudotime": pseudotime,
-            "kl": kl,
-            "p_value": table["p_value"].to_numpy(),
+            "kl": table["kl"].to_numpy(),
+            "posterior": table["posterior"].to_numpy(),
             "q_value": table["q_value"].to_numpy(),
             "disagrees": table["disagrees"].to_numpy(),
             "planted": np.full(tissue.n_obs, np.nan) if planted is None else planted.astype(float),
@@ -359,30 +341,31 @@ def map_tissue(
     return spots, summary, path, integration(z, components, section_of(tissue))
 
 
-def _crossed_kl(
-    model: Any, tissue: AnnData, config: TissueReadingConfig
-) -> tuple[Float[np.ndarray, " n_obs"], Float[np.ndarray, "n_permutations n_obs"]]:
-    """KL of each spot, with its own image and with those of others, by a model that did not see it.
-
-    A prior that was fitted to a patch has learnt what its image goes with there. So the model is
-    fitted anew without each fold of blocks, and with the full weight of KL(q || p), by which the
-    latent holds what the image can tell (``guidance`` 1).
-    """
-    from synthome.evaluation.parallel import in_order
+def _disagreement(
+    model: Any,
+    tissue: AnnData,
+    z: Float[np.ndarray, "n_obs n_latent"],
+    found: np.ndarray,
+    config: TissueReadingConfig,
+) -> tuple[pd.DataFrame, Document]:
+    """How far each spot disagrees with its image, and what that adds up to."""
+    from synthome.evaluation.discordance import discordance, discordance_scores
 
     fold = _block_folds(tissue, config)
-    guided = model.config.model_copy(update={"guidance": 1.0})
-
-    def run(number: int) -> np.ndarray:
-        own = type(model)(guided, seed=model.seed).fit(tissue[fold != number].copy())
-        every: np.ndarray = own.kl(tissue, _exchanged_images(tissue, config))
-        return every[:, fold == number]
-
-    found = in_order(run, [(int(f),) for f in np.unique(fold)], config.n_jobs, "discordance")
-    result = np.empty((1 + config.n_permutations, tissue.n_obs))
-    for number, part in zip(np.unique(fold), found, strict=True):
-        result[:, fold == number] = part
-    return result[0], result[1:]
+    reason = ""
+    if not model.inputs.n_features:
+        reason = "The tissue has no image, so that nothing can disagree with it."
+    elif fold.min() == fold.max():
+        reason = "The tissue is one block, so that no image can be judged by others."
+    elif found.min() == found.max():
+        reason = "The tissue is one domain, which every image goes with."
+    if reason:
+        kl = model.kl(tissue)
+        columns = {"kl": kl, "posterior": np.nan, "q_value": np.nan, "disagrees": False}
+        return pd.DataFrame(columns), {"tested": False, "reason": reason, "n_spots": len(kl)}
+    features = np.asarray(tissue.obsm[IMAGE_FEATURES])
+    table = discordance(z, features, found, graph_of(tissue), fold, section_of(tissue), config.fdr)
+    return table, discordance_scores(table, _planted(tissue), config.fdr)
 
 
 def _block_folds(tissue: AnnData, config: TissueReadingConfig) -> np.ndarray:
@@ -390,17 +373,6 @@ def _block_folds(tissue: AnnData, config: TissueReadingConfig) -> np.ndarray:
     names, of_row = np.unique(tissue.obs[BLOCK].to_numpy(), return_inverse=True)
     deal = generator(config.seed, "discordance").permutation(len(names)) % config.n_folds
     return np.asarray(deal[of_row])
-
-
-def _exchanged_images(
-    tissue: AnnData, config: TissueReadingConfig
-) -> Iterator[Float[np.ndarray, "n_obs n_features"]]:
-    """Image features in which each spot has those of another spot of its section."""
-    from synthome.preprocessing.image_controls import controls
-
-    features, xy, section = tissue.obsm[IMAGE_FEATURES], tissue.obsm[SPATIAL], section_of(tissue)
-    for i in range(config.n_permutations):
-        yield controls(features, xy, section, ["shuffled"], config.seed + 1 + i)["shuffled"]
 
 
 def _planted(tissue: AnnData) -> np.ndarray | None:

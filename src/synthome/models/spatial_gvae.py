@@ -52,7 +52,7 @@ Xie, Girshick, Farhadi (2016), arXiv:1511.06335 (eq. 6). van den Oord et al. (20
 arXiv:1807.03748 (eq. 7). Tomczak & Welling (2018), arXiv:1705.07120 (eq. 8).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -587,22 +587,12 @@ class SpatialGVAEGenerator:
             order, rows = self.inputs.rows(adata)
             return put_back(order, self._posterior(rows, prior=prior)[0])
 
-    @torch.no_grad()
-    def kl(
-        self,
-        adata: AnnData,
-        images: Iterable[Float[np.ndarray, "n_obs n_features"]] = (),
-    ) -> Float[np.ndarray, "one_and_images n_obs"]:
-        """KL(q || p) of each spot in nats: p of its own image, then of each of ``images``."""
-        found = []
+    def kl(self, adata: AnnData) -> Float[np.ndarray, " n_obs"]:
+        """KL(q || p) of each spot in nats."""
         with cpu_threads(self.config.training.threads):
             order, rows = self.inputs.rows(adata)
-            qz = self._normal(rows)
-            shown = (self.inputs.shown(rows, image[order]) for image in images)
-            for each in (rows, *shown):
-                kl = kl_divergence(qz, self._normal(each, prior=True)).sum(dim=-1)
-                found.append(put_back(order, kl.numpy()))
-        return np.stack(found)
+            kl = kl_divergence(self._normal(rows), self._normal(rows, prior=True)).sum(dim=-1)
+        return put_back(order, kl.numpy())
 
     def _normal(self, rows: TissueRows, *, prior: bool = False) -> Normal:
         loc, variance = map(torch.from_numpy, self._posterior(rows, prior=prior))

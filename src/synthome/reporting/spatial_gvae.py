@@ -60,7 +60,7 @@ class SpatialResults:
     ----------
     tissue_map
         One row for each spot: ``section``, ``x``, ``y``, ``label``, ``domain``, ``refined``,
-        ``estimated``, ``pseudotime``, ``kl``, ``p_value``, ``q_value``, ``disagrees``,
+        ``estimated``, ``pseudotime``, ``kl``, ``posterior``, ``q_value``, ``disagrees``,
         ``planted``, and ``denoised:GENE`` and ``observed:GENE`` of key genes.
     domain_scores
         One row for each arm, seed and section.
@@ -68,7 +68,7 @@ class SpatialResults:
         The true image minus the best control: ``tested``, ``reason``, ``scores``, ``verdict``.
     discordance
         How many spots disagree with the image: ``tested``, ``reason``, ``n_spots``, ``n_flagged``,
-        ``fdr``, ``n_permutations``, ``auprc``, ``base_rate``, ``false_discovery_share``.
+        ``fdr``, ``auprc``, ``base_rate``, ``false_discovery_share``.
     domain_genes, spatial_genes
         Genes of the domains, and genes that vary in space, in all or within a domain.
     trajectory

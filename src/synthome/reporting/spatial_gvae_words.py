@@ -24,10 +24,10 @@ FIGURES: dict[str, FigureWords] = {
     ),
     "discordance": FigureWords(
         "Where counts and image disagree",
-        "Bright spots are those whose counts change what image and neighbours led the model to "
-        "expect. Outlined are those that do so by more than chance allows. A bright spot without "
-        "an outline is no finding. Where disagreements were planted, they are outlined in a "
-        "second row.",
+        "Bright spots are those whose counts tell another domain than the image around them lets "
+        "one expect. Outlined are those that do so by more than chance allows. A bright spot "
+        "without an outline is no finding. Where disagreements were planted, they are outlined in "
+        "a second row.",
         "Maps of the divergence of each spot, with the spots that disagree with the image "
         "outlined.",
     ),

@@ -93,18 +93,16 @@ def discordance_answer(summary: Document, spots: pd.DataFrame) -> str:
         )  # fmt: skip
     n, flagged = (number(summary.get(key)) for key in ("n_spots", "n_flagged"))
     n, flagged = (int(v) if math.isfinite(v) else 0 for v in (n, flagged))
-    fdr, n_permutations = (number(summary.get(key)) for key in ("fdr", "n_permutations"))
+    fdr = number(summary.get("fdr"))
     at = f"at a false discovery rate of {percent(fdr)}" if math.isfinite(fdr) else "at no set rate"
-    times = f"{int(n_permutations):,} times" if math.isfinite(n_permutations) else "again and again"
     who = f"{flagged:,} of {n:,} spots" + (f" ({percent(flagged / n, 1)})" if n else "")
     said = [
         f"{who if flagged else f'None of {n:,} spots'} "
         f"{'disagrees' if flagged <= 1 else 'disagree'} with the image {at}.",
-        "What is compared is the divergence (KL) of what the model believes of a spot after seeing "
-        "its counts from what image and neighbours led it to expect, by a model that was trained "
-        "without the block of the spot. It stands beside the same divergence when spots are shown "
-        f"the image of another spot of their section, {times}; spots that lie as far below the "
-        "middle of their domain say how many above it are chance.",
+        "What is compared is the divergence (KL) of the domain that the counts of a spot tell from "
+        "the domain that the image around it lets one expect, by what was learned in other blocks. "
+        "A spot is called where, with its neighbours, the image of another place of the section, "
+        "taken at random, would go with its domain as well as its own does.",
         _where(spots),
         _planted(summary),
     ]
