@@ -25,7 +25,7 @@ def bands(n=400, k=4, noise=1.5, seed=0):
 
 def test_bands_are_found_and_named_by_size():
     z, graph, band = bands()
-    found = find_domains(z, graph, 4, CONFIG)
+    found = find_domains([z], graph, 4, CONFIG)
     assert adjusted_rand_score(band, found) > 0.8
     sizes = np.bincount(found)[1:]
     assert len(sizes) == 4
@@ -35,31 +35,43 @@ def test_bands_are_found_and_named_by_size():
 def test_the_same_latent_gives_the_same_domains():
     z, graph, _ = bands()
     np.testing.assert_array_equal(
-        find_domains(z, graph, 4, CONFIG), find_domains(z.copy(), graph.copy(), 4, CONFIG)
+        find_domains([z], graph, 4, CONFIG), find_domains([z.copy()], graph.copy(), 4, CONFIG)
     )
 
 
 def test_other_random_numbers_hardly_move_the_domains():
     z, graph, band = bands(noise=2.0)
     scores = [
-        adjusted_rand_score(band, find_domains(z, graph, 4, DomainConfig(dims=(3, 5), seed=s)))
+        adjusted_rand_score(band, find_domains([z], graph, 4, DomainConfig(dims=(3, 5), seed=s)))
         for s in range(4)
     ]
     assert np.ptp(scores) < 0.03
 
 
+def test_several_trainings_agree_on_what_is_there():
+    """Each adds noise of its own to what a spot is: together they err less."""
+    z, graph, band = bands(noise=1.5)
+    rng = np.random.default_rng(1)
+    trainings = [z + 3.0 * rng.normal(size=z.shape) for _ in range(4)]
+    single = [
+        adjusted_rand_score(band, find_domains([each], graph, 4, CONFIG)) for each in trainings
+    ]
+    together = adjusted_rand_score(band, find_domains(trainings, graph, 4, CONFIG))
+    assert together > np.mean(single) + 0.05
+
+
 def test_spots_beyond_those_that_mixtures_see_are_assigned():
     z, graph, band = bands()
-    found = find_domains(z, graph, 4, CONFIG.model_copy(update={"max_obs": 200}))
+    found = find_domains([z], graph, 4, CONFIG.model_copy(update={"max_obs": 200}))
     assert len(found) == len(z)
     assert adjusted_rand_score(band, found) > 0.7
 
 
 def test_one_domain_is_everything_and_too_many_are_refused():
     z, graph, _ = bands(40)
-    assert (find_domains(z, graph, 1, CONFIG) == 1).all()
+    assert (find_domains([z], graph, 1, CONFIG) == 1).all()
     with pytest.raises(InputError, match="40 spots"):
-        find_domains(z, graph, 40, CONFIG)
+        find_domains([z], graph, 40, CONFIG)
 
 
 def test_smoothing_is_the_mean_over_a_spot_and_its_neighbours():

@@ -23,7 +23,13 @@ STABLE = [  # DESIGN.md
     *("counterfactual/e_distance", "cycle/down_regulation_accuracy", "cycle/integration"),
     *("cycle/planted_sign_accuracy", "cycle/planted_correlation", "cycle/generated_accuracy"),
     "cycle/cycle_error",
-    *("spatial/ari", "spatial/nmi", "spatial/image_gain", "spatial/discordance_auprc"),
+    *(
+        "spatial/ari",
+        "spatial/vote_ari",
+        "spatial/nmi",
+        "spatial/image_gain",
+        "spatial/discordance_auprc",
+    ),
 ]
 
 

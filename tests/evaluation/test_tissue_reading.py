@@ -7,7 +7,7 @@ from tissues import prepared_tissue
 from synthome.anndata_schema import BLOCK, IMAGE_FEATURES, labels
 from synthome.evaluation import discordance
 from synthome.evaluation import tissue_reading as read
-from synthome.evaluation.domains import DomainConfig
+from synthome.evaluation.domains import DomainConfig, find_domains
 from synthome.evaluation.image_gain import BASELINE
 from synthome.models.spatial_gvae import SpatialGVAEConfig, SpatialGVAEGenerator
 
@@ -38,7 +38,7 @@ def fitted(tissue):
 
 
 def test_every_arm_is_fitted_from_every_seed(tissue):
-    table, model = read.fit_arms(tissue, build, CONFIG)
+    table, model, latents = read.fit_arms(tissue, build, CONFIG)
     trained = table[table["arm"] != BASELINE]
     assert set(zip(trained["arm"], trained["seed"], strict=True)) == {
         (arm, seed) for arm in CONFIG.arms for seed in (0, 1)
@@ -46,6 +46,10 @@ def test_every_arm_is_fitted_from_every_seed(tissue):
     assert (table["arm"] == BASELINE).sum() == 1
     expected = build(0).fit(tissue).embed(tissue)
     np.testing.assert_array_equal(model.embed(tissue), expected)
+    np.testing.assert_array_equal(latents[0], expected)
+    assert len(latents) == CONFIG.n_seeds
+    again = read.latents_of(read.latents_table(latents))
+    np.testing.assert_array_equal(again, latents)
     none = table[table["arm"] == "none"]
     assert np.allclose(none["prior_balanced_accuracy"], none["prior_balanced_accuracy"].iloc[0])
     assert table[["ari", "balanced_accuracy"]].notna().all().all()
@@ -86,6 +90,16 @@ def test_discordance_is_judged_in_whole_blocks(tissue, fitted, monkeypatch):
     assert summary["tested"]
     assert summary["n_flagged"] == spots["disagrees"].sum()
     assert spots["posterior"].between(0.0, 1.0).all()
+
+
+def test_the_map_is_by_the_vote_of_all_trainings(tissue, fitted):
+    latents = [fitted.embed(tissue), build(1).fit(tissue).embed(tissue)]
+    k = read.number_of_domains(tissue, latents[0], CONFIG)[0]
+    spots = read.map_tissue(fitted, tissue, CONFIG, latents)[0]
+    expected = find_domains(latents, read.graph_of(tissue), k, CONFIG.domains)
+    np.testing.assert_array_equal(spots["domain"], expected.astype(str))
+    alone = read.map_tissue(fitted, tissue, CONFIG)[0]
+    assert (alone["domain"] != spots["domain"]).any()
 
 
 def test_where_no_image_can_be_judged_the_reason_is_said(tissue, fitted):

@@ -71,6 +71,16 @@ def test_the_order_of_the_spots_changes_nothing(tissue, fitted):
     np.testing.assert_allclose(fitted.kl(shuffled), fitted.kl(tissue)[order], rtol=1e-4)
 
 
+@pytest.mark.parametrize(("batch_size", "n_steps"), [(4096, 1), (100, 3)])
+def test_running_statistics_forget_within_an_epoch(tissue, batch_size, n_steps):
+    """Else, with one step an epoch, spots set aside are judged by statistics of ten epochs ago."""
+    training = {"max_epochs": 1, "batch_size": batch_size, "validation_fraction": 0.0}
+    config = SpatialGVAEConfig.model_validate({"n_latent": 4, "n_hidden": 16, "training": training})
+    network = SpatialGVAEGenerator(config).fit(tissue).network
+    kept = (1.0 - network.decoder_norm.momentum) ** n_steps
+    assert kept == pytest.approx(0.1)
+
+
 def test_a_model_that_was_written_down_draws_and_embeds_the_same(tissue, fitted):
     again = from_state(fitted.state())
     np.testing.assert_array_equal(again.embed(tissue), fitted.embed(tissue))

@@ -19,6 +19,7 @@ from synthome.reporting.facts import cohort_facts
 from synthome.reporting.html import render_report
 from synthome.reporting.spatial_gvae import SpatialResults, spatial_answers, spatial_figures
 from synthome.reporting.spatial_gvae_words import FIGURES
+from synthome.reporting.tissue_domains import map_ari
 from synthome.reporting.verdict import verdict
 
 EMPTY = pd.DataFrame()
@@ -145,6 +146,8 @@ def test_values_are_those_of_the_tables(answers):
         assert found[f"spatial/{name}"]["value"] == pytest.approx(real[name].mean())
         assert found[f"spatial/{name}"]["floor"] == pytest.approx(bare[name].mean())
     assert found["spatial/ari"]["n"] == 6
+    assert found["spatial/vote_ari"]["value"] == pytest.approx(map_ari(FULL.tissue_map))
+    assert found["spatial/vote_ari"]["floor"] == pytest.approx(bare["ari"].mean())
     gain = found["spatial/image_gain"]
     assert (gain["value"], gain["interval"], gain["floor"], gain["n"]) == (0.04, [0.02, 0.06], 0, 6)
     assert found["spatial/image_gain_ari"]["value"] == 0.05

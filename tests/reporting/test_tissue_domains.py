@@ -58,6 +58,18 @@ def test_agreement_with_labels_is_over_seeds_and_sections_and_chose_nothing():
         assert f"The domains {words} the labels" in said
 
 
+def test_the_map_is_told_with_its_own_agreement():
+    """By hand: two sections, one whose domains are the labels and one where they are not."""
+    table = spots(side=12)
+    table["label"] = table["label"].where(table["label"] != "", "L1")
+    table["domain"] = table["label"]
+    other = table["section"] == "151507"
+    table.loc[other, "domain"] = "1"
+    said = labels_answer(table, domain_scores())
+    assert "by the vote of all 3 trainings: their ARI is 0.50." in said
+    assert "by the vote of" not in labels_answer(table, domain_scores(seeds=(0,)))
+
+
 def test_one_section_and_one_seed_say_what_they_cannot_tell():
     table = spots(("a",), side=12)
     assert "nothing about other tissue" in labels_answer(table, domain_scores(sections=("a",)))

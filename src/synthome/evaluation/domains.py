@@ -3,20 +3,22 @@
 One mixture of normals, fitted twice to the same latent, gives domains whose adjusted Rand index
 against anatomy differs by up to 0.16. So many mixtures vote:
 
-1. the posterior means are averaged 0, 1 and 2 times over each spot and its neighbours;
+1. the posterior means, of one training or of several, are averaged 0, 1 and 2 times over each spot
+   and its neighbours;
 2. of each, the first ``dims`` principal components are described by mixtures of k normals with one
    covariance (tied), from several starts;
 3. each mixture says in which of its k components a spot is, one-hot; k-means of these columns, one
    beside the other, is the consensus.
 
 Which settings vote is fixed here, for every tissue. The votes do not depend on the random numbers
-of a run: the same latent gives the same domains.
+of a run: the same latents give the same domains. Trainings from other seeds agree better on domains
+that are there than on those that are not, so that the map is by the latents of several.
 
 Strehl & Ghosh (2002), JMLR 3, 583-617 (consensus of clusterings).
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -42,7 +44,7 @@ class DomainConfig(Config):
 
 
 def find_domains(
-    z: Float[np.ndarray, "n_obs n_latent"],
+    latents: Sequence[Float[np.ndarray, "n_obs n_latent"]],
     graph: sparse.csr_matrix,
     k: int,
     config: DomainConfig,
@@ -51,8 +53,8 @@ def find_domains(
 
     Parameters
     ----------
-    z
-        Posterior means.
+    latents
+        Posterior means, of each training that votes.
     graph
         Neighbours of each spot, without itself, (n_obs, n_obs).
 
@@ -63,12 +65,14 @@ def find_domains(
     """
     from sklearn.cluster import KMeans
 
-    n_obs = len(z)
+    n_obs = graph.shape[0]
     if k >= n_obs:
         raise InputError(f"{k} domains were asked for, but there are {n_obs} spots. Lower k.")
     if k == 1:
         return np.ones(n_obs, dtype=np.int64)
-    votes = [np.eye(k, dtype=np.float32)[own] for own in _votes(z, graph, k, config)]
+    votes = [
+        np.eye(k, dtype=np.float32)[own] for z in latents for own in _votes(z, graph, k, config)
+    ]
     every = np.concatenate(votes, axis=1)
     some = _some(n_obs, config)
     means = KMeans(k, n_init=STARTS_OF_CONSENSUS, random_state=config.seed).fit(every[some])

@@ -601,6 +601,14 @@ SPATIAL = (  # of a model of tissues: floor, ceiling and cheat are told in each 
         1.0, "higher", "truth", CORRELATION,
     ),
     Metric(
+        "spatial/vote_ari",
+        "Domains of the map that agree with the labels (ARI)",
+        "The map that is shown is by the vote of several trainings. How far does it agree with the "
+        "labels? 1 is the same map, 0 is as by chance. The floor is principal components averaged "
+        "over neighbours, by the same vote: no training.",
+        1.0, "higher", "truth", CORRELATION,
+    ),
+    Metric(
         "spatial/nmi",
         "What domains tell of the anatomical labels (NMI)",
         "Shared information of domains and labels: 1 is the same map, 0 is none. It forgives a "

@@ -8,7 +8,7 @@ the image features as they are and to controls that are wrong on purpose (``imag
 counts as a gain of the image is what it gives beyond the best control (``image_gain``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -124,7 +124,7 @@ def graph_of(tissue: AnnData) -> sparse.csr_matrix:
 
 def fit_arms(
     tissue: AnnData, build: Callable[[int], Any], config: TissueReadingConfig
-) -> tuple[pd.DataFrame, Any]:
+) -> tuple[pd.DataFrame, Any, list[Float[np.ndarray, "n_obs n_latent"]]]:
     """Fit every arm from every seed, and score the latents.
 
     Parameters
@@ -134,28 +134,44 @@ def fit_arms(
 
     Returns
     -------
-    One row per arm, seed and section (see ``score_latents``), with those of ``components`` last;
-    and the first arm's model of the first seed: real where there is an image.
+    One row per arm, seed and section (see ``score_latents``), with those of ``components`` last; of
+    the first arm, real where there is an image, the model of the first seed, and the posterior
+    means of every seed.
     """
     from synthome.evaluation.parallel import in_order
     from synthome.models.registry import from_state
 
     tasks = [(arm, seed) for seed in range(config.n_seeds) for arm in arms(tissue, config)]
 
-    def run(arm: Arm, seed: int) -> tuple[pd.DataFrame, Any]:
+    def run(arm: Arm, seed: int) -> tuple[pd.DataFrame, Any, Any]:
         shown = of_arm(tissue, arm, config.seed + seed)
         model = build(config.seed + seed).fit(shown)
-        scored = score_latents(model.embed(shown), shown, config, model.spot_scores(shown))
+        z = model.embed(shown)
+        scored = score_latents(z, shown, config, model.spot_scores(shown))
         kept = model.state() if (arm, seed) == tasks[0] else None
-        return scored.assign(arm=arm, seed=config.seed + seed), kept
+        own = z if arm == tasks[0][0] else None
+        return scored.assign(arm=arm, seed=config.seed + seed), kept, own
 
     found = in_order(run, tasks, config.n_jobs, "image test")
     model = from_state(found[0][1])
     untrained = score_latents(components(model, tissue), with_image(tissue, None), config)
-    scored = [*(each for each, _ in found), untrained.assign(arm=BASELINE, seed=config.seed)]
+    scored = [*(each for each, _, _ in found), untrained.assign(arm=BASELINE, seed=config.seed)]
     table = pd.concat(scored, ignore_index=True)
     first = ["arm", "seed", "section", "n_spots"]
-    return table[[*first, *(name for name in table if name not in first)]], model
+    latents = [z for _, _, z in found if z is not None]
+    return table[[*first, *(name for name in table if name not in first)]], model, latents
+
+
+def latents_table(latents: Sequence[Float[np.ndarray, "n_obs n_latent"]]) -> pd.DataFrame:
+    """Posterior means of several trainings, a row for each spot; columns ``training.latent``."""
+    parts = [pd.DataFrame(z).add_prefix(f"{i}.") for i, z in enumerate(latents)]
+    return pd.concat(parts, axis=1)
+
+
+def latents_of(table: pd.DataFrame) -> list[Float[np.ndarray, "n_obs n_latent"]]:
+    """What ``latents_table`` was made of."""
+    training = table.columns.str.split(".").str[0]
+    return [table.loc[:, training == i].to_numpy(np.float64) for i in dict.fromkeys(training)]
 
 
 def components(model: Any, tissue: AnnData) -> Float[np.ndarray, "n_obs n_latent"]:
@@ -188,8 +204,8 @@ def score_latents(
     """
     k, estimated = number_of_domains(tissue, z, config)
     graph = graph_of(tissue)
-    found = find_domains(z, graph, k, config.domains)
-    other = found if estimated == k else find_domains(z, graph, estimated, config.domains)
+    found = find_domains([z], graph, k, config.domains)
+    other = found if estimated == k else find_domains([z], graph, estimated, config.domains)
     spots = pd.DataFrame(
         {
             "section": section_of(tissue),
@@ -301,11 +317,15 @@ def held_out(model: Any, tissue: AnnData, config: TissueReadingConfig) -> Docume
 
 
 def map_tissue(
-    model: Any, tissue: AnnData, config: TissueReadingConfig
+    model: Any,
+    tissue: AnnData,
+    config: TissueReadingConfig,
+    latents: Sequence[Float[np.ndarray, "n_obs n_latent"]] = (),
 ) -> tuple[pd.DataFrame, Document, Document, pd.DataFrame]:
     """Each spot's domain, depth, disagreement with the image; and what these add up to.
 
-    ``kl`` is that of ``discordance``, and without an image that of ``model`` to Normal(0, I).
+    Domains are by the vote of ``latents``, by that of the model's own without any. ``kl`` is that
+    of ``discordance``, and without an image that of ``model`` to Normal(0, I).
 
     Returns
     -------
@@ -314,8 +334,9 @@ def map_tissue(
     from synthome.evaluation.domain_biology import integration, trajectory
 
     z, graph = model.embed(tissue), graph_of(tissue)
+    voting = list(latents) or [z]
     k, estimated = number_of_domains(tissue, z, config)
-    found = find_domains(z, graph, k, config.domains)
+    found = find_domains(voting, graph, k, config.domains)
     pseudotime, path = trajectory(smoothed(z, graph, SMOOTHED), found.astype(str), config.seed)
     planted = _planted(tissue)
     table, summary = _disagreement(model, tissue, z, found, config)
@@ -328,7 +349,7 @@ def map_tissue(
             "label": known_labels(tissue),
             "domain": found.astype(str),
             "refined": refined(tissue, found),
-            "estimated": find_domains(z, graph, estimated, config.domains).astype(str),
+            "estimated": find_domains(voting, graph, estimated, config.domains).astype(str),
             "pseudotime": pseudotime,
             "kl": table["kl"].to_numpy(),
             "posterior": table["posterior"].to_numpy(),
@@ -405,7 +426,10 @@ def key_genes(tissue: AnnData, model: Any, spots: pd.DataFrame, genes: list[str]
 
 
 def read_tissue(
-    model: Any, tissue: AnnData, config: TissueReadingConfig
+    model: Any,
+    tissue: AnnData,
+    config: TissueReadingConfig,
+    latents: Sequence[Float[np.ndarray, "n_obs n_latent"]] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, Document, Document, pd.DataFrame]:
     """``map_tissue`` with key genes, and the genes of domains and of space.
 
@@ -417,7 +441,7 @@ def read_tissue(
     from synthome.evaluation.domain_biology import domain_genes
     from synthome.preprocessing.spatial_genes import spatially_variable
 
-    spots, summary, path, mixing = map_tissue(model, tissue, config)
+    spots, summary, path, mixing = map_tissue(model, tissue, config, latents)
     domain = spots["domain"].to_numpy(str)
     markers = domain_genes(tissue, domain)
     graph = Graph.of(graph_of(tissue))

@@ -445,6 +445,7 @@ class SpatialGVAEGenerator:
         self.likelihood = self.null.likelihood(self.config.likelihood, counts, library_size)
         with seeded(self.seed):
             self.network = self._network()
+            _forget_within(self.network, -(-len(rows) // self.config.training.batch_size))
             if self.config.start == "moments":
                 self.network.begin(_without_rim(part), self.null, self.seed)
 
@@ -695,6 +696,17 @@ def _measured(norm: nn.BatchNorm1d, x: Tensor, added: float = 0.0) -> Tensor:
     out: Tensor = norm.eval()(x)
     norm.train(was)
     return out
+
+
+def _forget_within(network: nn.Module, n_steps: int) -> None:
+    """Let running statistics keep a tenth of what they were ``n_steps``, an epoch, before.
+
+    A tissue of one minibatch makes one step an epoch. With the usual momentum, statistics lag ten
+    epochs behind the weights, and the spots set aside are judged by a network that never was.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm1d):
+            layer.momentum = 1.0 - 0.1 ** (1.0 / n_steps)
 
 
 def _transposed_product(counts: CSRRows, dense: Tensor) -> Tensor:

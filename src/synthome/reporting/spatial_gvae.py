@@ -30,6 +30,7 @@ from synthome.reporting.spatial_gvae_scores import (
     domain_entries,
     gain_entries,
     held_out_entries,
+    map_entries,
     mixing_entries,
 )
 from synthome.reporting.spatial_gvae_words import FIGURES, GLOSSARY, LIMITS
@@ -152,6 +153,7 @@ def _known(spots: pd.DataFrame, name: str) -> bool:
 def _scores(results: SpatialResults) -> dict[str, dict[str, Any]]:
     return (
         domain_entries(results.domain_scores)
+        | map_entries(results.tissue_map, results.domain_scores)
         | gain_entries(results.image_gain)
         | discordance_entries(results.discordance)
         | mixing_entries(results.integration)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from synthome.evaluation.metrics import METRICS
 from synthome.evaluation.summary import Entry, entry
-from synthome.reporting.tissue_domains import column, mean_interval, ours, untrained
+from synthome.reporting.tissue_domains import column, map_ari, mean_interval, ours, untrained
 from synthome.reporting.tissue_image import number
 
 Document = Mapping[str, Any]
@@ -53,6 +53,28 @@ def domain_entries(scores: pd.DataFrame) -> dict[str, Entry]:
             "interval: t over seeds and sections",
         )
     return found
+
+
+def map_entries(spots: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Entry]:
+    """Agreement of the domains of the map, by the vote of all trainings, with the labels."""
+    value = math.nan if spots.empty else map_ari(spots)
+    if not math.isfinite(value):
+        return {}
+    key = "spatial/vote_ari"
+    floor, _ = mean_interval(column(untrained(scores), "ari"))
+    n_sections = spots["section"].nunique()
+    return {
+        key: entry(
+            METRICS[key],
+            {"model": value, "floor": floor},
+            UNKNOWN,
+            n_sections,
+            1,
+            "domains by the vote of all trainings with the image, mean over sections; floor: "
+            "principal components averaged over neighbours, by the same vote; no interval, since "
+            "there is one map",
+        )
+    }
 
 
 def gain_entries(gain: Document) -> dict[str, Entry]:

@@ -144,6 +144,7 @@ def labels_answer(spots: pd.DataFrame, scores: pd.DataFrame) -> str:
         "picked by them. Where nobody set the number of domains, it is the number of labels; the "
         "score with the number estimated does without that too.",
     ]
+    said.append(_map(spots, n_seeds))
     said.append(_beside_components(mean, column(untrained(scores), "ari")))
     if len(ari) == 1:
         said.append("There is one seed and one section, so there is no interval.")
@@ -155,6 +156,27 @@ def labels_answer(spots: pd.DataFrame, scores: pd.DataFrame) -> str:
     else:
         said.append("Seeds of one section share its spots, so the interval is rather too narrow.")
     return joined(said)
+
+
+def map_ari(spots: pd.DataFrame) -> float:
+    """Agreement of the domains of the map with the labels, mean over sections."""
+    from synthome.evaluation.spatial_domains import ari
+
+    found = [
+        ari(of["label"].to_numpy(str), of["domain"].to_numpy(str))
+        for _, of in spots.groupby("section", sort=True)
+    ]
+    return float(np.nanmean(found)) if np.isfinite(found).any() else math.nan
+
+
+def _map(spots: pd.DataFrame, n_seeds: int) -> str:
+    score = map_ari(spots)
+    if n_seeds < 2 or not math.isfinite(score):
+        return ""
+    return (
+        f"The domains that are shown are by the vote of all {n_seeds} trainings: their ARI is "
+        f"{format_number(score)}."
+    )
 
 
 def internal_answer(scores: pd.DataFrame) -> str:

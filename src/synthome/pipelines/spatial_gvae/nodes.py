@@ -23,22 +23,26 @@ def measure(prepared: AnnData, weights: State, reading: TissueReadingConfig) -> 
 
 def test_image(
     prepared: AnnData, settings: GeneratorSettings, reading: TissueReadingConfig
-) -> tuple[pd.DataFrame, Document, State]:
-    """Every arm from every seed on the whole tissue; what the image gains; the model of the map."""
+) -> tuple[pd.DataFrame, Document, State, pd.DataFrame]:
+    """Every arm from every seed; what the image gains; the model and the latents of the map."""
     from synthome.evaluation import tissue_reading
     from synthome.evaluation.image_gain import image_gain
 
-    scores, model = tissue_reading.fit_arms(prepared, settings.build, reading)
-    return scores, image_gain(scores), model.state()
+    scores, model, latents = tissue_reading.fit_arms(prepared, settings.build, reading)
+    return scores, image_gain(scores), model.state(), tissue_reading.latents_table(latents)
 
 
 def map_tissue(
-    prepared: AnnData, tissue_weights: State, reading: TissueReadingConfig
+    prepared: AnnData,
+    tissue_weights: State,
+    tissue_latents: pd.DataFrame,
+    reading: TissueReadingConfig,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, Document, Document, pd.DataFrame]:
     """Domains, their genes, genes that vary in space, discordance, trajectory, integration."""
     from synthome.evaluation import tissue_reading
 
-    return tissue_reading.read_tissue(from_state(tissue_weights), prepared, reading)
+    latents = tissue_reading.latents_of(tissue_latents)
+    return tissue_reading.read_tissue(from_state(tissue_weights), prepared, reading, latents)
 
 
 def answer(

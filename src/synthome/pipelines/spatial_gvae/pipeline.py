@@ -30,12 +30,12 @@ def create_pipeline() -> Pipeline:
             Node(
                 test_image,
                 ["prepared", "params:generator", "params:reading"],
-                ["domain_scores", "image_gain", "tissue_weights"],
+                ["domain_scores", "image_gain", "tissue_weights", "tissue_latents"],
                 name="test_image",
             ),
             Node(
                 map_tissue,
-                ["prepared", "tissue_weights", "params:reading"],
+                ["prepared", "tissue_weights", "tissue_latents", "params:reading"],
                 [
                     "tissue_map",
                     "domain_genes",
