@@ -6,6 +6,7 @@ compressed sparse rows, and behaves like the first axis of a tensor: it has a le
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,11 @@ class CSRRows:
     ----------
     indptr
         Where each row starts in ``indices`` and ``values``, and where the last one ends.
-    rows, indices
-        Row and column of each stored value; within a row in any order, each column once.
+    indices
+        Column of each stored value; within a row in any order, each column once.
     """
 
     indptr: Int[Tensor, " n_obs_plus_1"]
-    rows: Int[Tensor, " nnz"]
     indices: Int[Tensor, " nnz"]
     values: Float[Tensor, " nnz"]
     n_vars: int
@@ -43,9 +43,8 @@ class CSRRows:
         kept.sum_duplicates()
         kept.eliminate_zeros()
         indptr, indices = kept.indptr.astype(np.int64), kept.indices.astype(np.int32)
-        rows = np.repeat(np.arange(kept.shape[0], dtype=np.int32), np.diff(indptr))
-        tensors = [torch.from_numpy(part) for part in (indptr, rows, indices, kept.data)]
-        return cls(tensors[0], tensors[1], tensors[2], tensors[3], kept.shape[1])
+        tensors = [torch.from_numpy(part) for part in (indptr, indices, kept.data)]
+        return cls(tensors[0], tensors[1], tensors[2], kept.shape[1])
 
     def __len__(self) -> int:
         return self.indptr.shape[0] - 1
@@ -60,15 +59,16 @@ class CSRRows:
         """Where the values are."""
         return self.values.device
 
+    @cached_property
+    def rows(self) -> Int[Tensor, " nnz"]:
+        """Row of each stored value; made when it is asked for, as a third of the memory is its."""
+        each = torch.arange(len(self), dtype=self.indices.dtype, device=self.device)
+        return torch.repeat_interleave(each, self.indptr.diff())
+
     def to(self, device: torch.device) -> "CSRRows":
         """The same on another device."""
-        return CSRRows(
-            self.indptr.to(device),
-            self.rows.to(device),
-            self.indices.to(device),
-            self.values.to(device),
-            self.n_vars,
-        )
+        indptr, indices = self.indptr.to(device), self.indices.to(device)
+        return CSRRows(indptr, indices, self.values.to(device), self.n_vars)
 
     def __getitem__(self, index: Int[Tensor, " n_rows"]) -> "CSRRows":
         """The rows of ``index``, in that order."""
@@ -76,16 +76,20 @@ class CSRRows:
         length = self.indptr[index + 1] - start
         indptr = self.indptr.new_zeros(index.shape[0] + 1)
         torch.cumsum(length, 0, out=indptr[1:])
-        each = torch.arange(index.shape[0], dtype=self.rows.dtype, device=self.device)
+        each = torch.arange(index.shape[0], dtype=self.indices.dtype, device=self.device)
         rows = torch.repeat_interleave(each, length)
         place = torch.arange(rows.shape[0], device=self.device)
         place += (start - indptr[:-1]).index_select(0, rows)
         indices, values = self.indices.index_select(0, place), self.values.index_select(0, place)
-        return CSRRows(indptr, rows, indices, values, self.n_vars)
+        part = CSRRows(indptr, indices, values, self.n_vars)
+        vars(part)["rows"] = rows  # of ``cached_property``
+        return part
 
     def with_values(self, values: Float[Tensor, " nnz"]) -> "CSRRows":
         """The same places with other values."""
-        return CSRRows(self.indptr, self.rows, self.indices, values, self.n_vars)
+        other = CSRRows(self.indptr, self.indices, values, self.n_vars)
+        vars(other)["rows"] = self.rows
+        return other
 
     def row_sums(self) -> Float[Tensor, " n_obs"]:
         """Sum of each row."""

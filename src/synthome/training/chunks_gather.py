@@ -65,14 +65,13 @@ class Gatherer:
         for (matrix, rows), (first, last) in zip(pieces, pairwise(edges), strict=True):
             starts[first + 1 : last + 1] = matrix.indptr[rows + 1] - matrix.indptr[rows]
         np.cumsum(starts, out=starts)
-        kinds = (torch.int32, torch.int32, torch.float32)
-        parts = [self._empty(int(starts[-1]), dtype=kind) for kind in kinds]
-        arrays = [part.numpy() for part in parts]  # the number of the row, its columns, values
+        parts = [self._empty(int(starts[-1]), dtype=kind) for kind in (torch.int32, torch.float32)]
+        arrays = [part.numpy() for part in parts]  # columns, values
         for (matrix, rows), (first, last) in zip(pieces, pairwise(edges), strict=True):
             own = starts[first : last + 1]
-            self._in_blocks(_copy, rows, *_parts(matrix), first, own, *arrays)
+            self._in_blocks(_copy, rows, *_parts(matrix), own, *arrays)
         sent = [part.to(self.device, non_blocking=True) for part in (indptr, *parts)]
-        return CSRRows(sent[0], sent[1], sent[2], sent[3], self.n_vars)
+        return CSRRows(sent[0], sent[1], sent[2], self.n_vars)
 
     def _empty(self, *shape: int, dtype: torch.dtype) -> Tensor:
         """Memory of the CPU, pinned if a GPU will read it."""
@@ -129,11 +128,10 @@ def _fill(a, b, rows, indptr, indices, values, out):
 
 
 @compiled
-def _copy(a, b, rows, indptr, indices, values, first, starts, out_rows, out_indices, out_values):
-    """Rows ``a`` to ``b``; they are ``first + a`` to ``first + b`` of the minibatch."""
+def _copy(a, b, rows, indptr, indices, values, starts, out_indices, out_values):
+    """Rows ``a`` to ``b``, which go to ``starts`` of the minibatch."""
     for i in range(a, b):
-        start, stop = indptr[rows[i]], indptr[rows[i] + 1]
-        to, end = starts[i], starts[i + 1]
-        out_rows[to:end] = first + i
-        out_indices[to:end] = indices[start:stop]
-        out_values[to:end] = values[start:stop]
+        start, to = indptr[rows[i]], starts[i]
+        for k in range(starts[i + 1] - to):
+            out_indices[to + k] = indices[start + k]
+            out_values[to + k] = values[start + k]
