@@ -258,8 +258,8 @@ def test_half_precision_rows_meet_full_precision_maps(widest):
     grouping = Grouping.of(context)
     layout = grouping.layout(widest)
     slots = context_maps._Spread.apply(inputs[0].bfloat16(), layout)
-    slots = context_maps._Products.apply(slots, inputs[1], layout)
-    y = context_maps._Collected.apply(slots, inputs[2], grouping, layout)
+    slots = context_maps._Products.apply(slots, inputs[1], inputs[2], layout)
+    y = context_maps._Collected.apply(slots, layout)
     assert y.dtype == torch.bfloat16
     expected = loop(*inputs, context)
     assert (y - expected).norm() <= 0.01 * expected.norm()

@@ -173,9 +173,10 @@ def _chain(
     small = weights[0][0].numel() <= SMALL_MATRIX
     layout = grouping.layout((FEW_ROWS if small else 0) if on_cpu else len(h))
     slots = _Spread.apply(h.to(dtype), layout)
-    for weight in weights:
-        slots = _Products.apply(slots, weight, layout)
-    y: Tensor = _Collected.apply(slots, bias, grouping, layout)
+    for weight in weights[:-1]:
+        slots = _Products.apply(slots, weight, None, layout)
+    slots = _Products.apply(slots, weights[-1], bias, layout)
+    y: Tensor = _Collected.apply(slots, layout)
     return y
 
 
@@ -194,34 +195,44 @@ class _Spread(torch.autograd.Function):
 
 
 class _Products(torch.autograd.Function):
-    """The product of each block; its gradients in the slots and in the maps.
+    """The product of each block, and its bias; the gradients in the slots, the maps and the bias.
 
     Products of few rows go through memory slowly: a map is copied to one place, ``warm``, which
-    stays in the cache, and its gradient is copied from there.
+    stays in the cache, and its gradient is copied from there. A bias is added within the product,
+    and its gradient is a sum over neighbours, where rows in any order would cost a pass each.
     """
 
     @staticmethod
-    def forward(ctx: Any, slots: Tensor, weight: Tensor, layout: Layout) -> Tensor:
+    def forward(
+        ctx: Any, slots: Tensor, weight: Tensor, bias: Tensor | None, layout: Layout
+    ) -> Tensor:
         ctx.save_for_backward(slots, weight)
-        ctx.layout = layout
+        ctx.layout, ctx.of_bias = layout, bias is not None and (bias.shape, bias.dtype)
         y, warm = slots.new_empty(len(slots), weight.shape[2]), slots.new_empty(weight.shape[1:])
         for block, x, out in zip(layout.blocks, layout.cut(slots), layout.cut(y), strict=True):
-            torch.matmul(x, block.of(weight, warm), out=out)
+            maps = block.of(weight, warm)
+            if bias is None:
+                torch.matmul(x, maps, out=out)
+            elif isinstance(block.context, int):
+                torch.addmm(bias[block.context].to(x.dtype), x, maps, out=out)
+            else:
+                own = bias.index_select(0, block.context).to(x.dtype)
+                torch.baddbmm(own[:, None], x, maps, out=out)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         slots, weight = ctx.saved_tensors
-        layout, of_slots, of_weight = ctx.layout, None, None
+        layout, of_slots, of_weight, of_bias = ctx.layout, None, None, None
         warm = slots.new_empty(weight.shape[1:])
         if ctx.needs_input_grad[0]:
             of_slots = torch.empty_like(slots)
             parts = layout.cut(gradient), layout.cut(of_slots)
             for block, g, out in zip(layout.blocks, *parts, strict=True):
                 torch.matmul(g, block.of(weight, warm).mT, out=out)
+        whole = layout.n_present == len(weight)
         if ctx.needs_input_grad[1]:
-            whole = layout.n_present == len(weight)
             of_weight = _zeros(weight.shape, weight.dtype, weight.device, whole)
             parts = layout.cut(slots), layout.cut(gradient)
             for block, x, g in zip(layout.blocks, *parts, strict=True):
@@ -230,31 +241,29 @@ class _Products(torch.autograd.Function):
                 else:
                     found = torch.bmm(x.mT, g).to(weight.dtype)
                     of_weight.index_copy_(0, block.context, found)
-        return of_slots, of_weight, None
+        if ctx.needs_input_grad[2]:
+            shape, dtype = ctx.of_bias
+            of_bias = _zeros(shape, dtype, weight.device, whole)
+            for block, g in zip(layout.blocks, layout.cut(gradient), strict=True):
+                if isinstance(block.context, int):
+                    of_bias[block.context] = g.sum(dim=0, dtype=dtype)
+                else:
+                    of_bias.index_copy_(0, block.context, g.sum(dim=1, dtype=dtype))
+        return of_slots, of_weight, of_bias, None
 
 
 class _Collected(torch.autograd.Function):
-    """Slots to rows, with the bias of each."""
+    """Slots to rows."""
 
     @staticmethod
-    def forward(
-        ctx: Any, slots: Tensor, bias: Tensor | None, grouping: Grouping, layout: Layout
-    ) -> Tensor:
-        ctx.grouping, ctx.layout = grouping, layout
-        rows = layout.collect(slots)
-        if bias is not None:
-            ctx.of_bias = bias.shape, bias.dtype, bias.device
-            rows += bias.index_select(0, grouping.context)
-        return rows
+    def forward(ctx: Any, slots: Tensor, layout: Layout) -> Tensor:
+        ctx.layout = layout
+        return layout.collect(slots)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        of_bias = None
-        if ctx.needs_input_grad[1]:
-            of_bias = _zeros(*ctx.of_bias)
-            of_bias.index_add_(0, ctx.grouping.context, gradient.to(of_bias.dtype))
-        return ctx.layout.spread(gradient), of_bias, None, None
+        return ctx.layout.spread(gradient), None
 
 
 def _zeros(
