@@ -41,11 +41,11 @@ class Block(NamedTuple):
         """Slots of all."""
         return self.width if isinstance(self.context, int) else self.width * len(self.context)
 
-    def of(self, weight: Tensor, warm: Tensor) -> Tensor:
-        """Its maps: (n_in, n_out), copied to ``warm``, or (n_categories, n_in, n_out)."""
+    def of(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        """Its maps: (n_in, n_out), or (n_categories, n_in, n_out)."""
         if isinstance(self.context, int):
-            return warm.copy_(weight[self.context])
-        return weight.index_select(0, self.context).to(warm.dtype)
+            return weight[self.context].to(dtype)
+        return weight.index_select(0, self.context).to(dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,8 +197,7 @@ class _Spread(torch.autograd.Function):
 class _Products(torch.autograd.Function):
     """The product of each block, and its bias; the gradients in the slots, the maps and the bias.
 
-    Products of few rows go through memory slowly: a map is copied to one place, ``warm``, which
-    stays in the cache, and its gradient is copied from there. A bias is added within the product,
+    Maps are read, and their gradients written, where they are. A bias is added within the product,
     and its gradient is a sum over neighbours, where rows in any order would cost a pass each.
     """
 
@@ -208,9 +207,9 @@ class _Products(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(slots, weight)
         ctx.layout, ctx.of_bias = layout, bias is not None and (bias.shape, bias.dtype)
-        y, warm = slots.new_empty(len(slots), weight.shape[2]), slots.new_empty(weight.shape[1:])
+        y = slots.new_empty(len(slots), weight.shape[2])
         for block, x, out in zip(layout.blocks, layout.cut(slots), layout.cut(y), strict=True):
-            maps = block.of(weight, warm)
+            maps = block.of(weight, slots.dtype)
             if bias is None:
                 torch.matmul(x, maps, out=out)
             elif isinstance(block.context, int):
@@ -225,19 +224,20 @@ class _Products(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         slots, weight = ctx.saved_tensors
         layout, of_slots, of_weight, of_bias = ctx.layout, None, None, None
-        warm = slots.new_empty(weight.shape[1:])
         if ctx.needs_input_grad[0]:
             of_slots = torch.empty_like(slots)
             parts = layout.cut(gradient), layout.cut(of_slots)
             for block, g, out in zip(layout.blocks, *parts, strict=True):
-                torch.matmul(g, block.of(weight, warm).mT, out=out)
+                torch.matmul(g, block.of(weight, slots.dtype).mT, out=out)
         whole = layout.n_present == len(weight)
         if ctx.needs_input_grad[1]:
             of_weight = _zeros(weight.shape, weight.dtype, weight.device, whole)
             parts = layout.cut(slots), layout.cut(gradient)
             for block, x, g in zip(layout.blocks, *parts, strict=True):
-                if isinstance(block.context, int):
-                    of_weight[block.context].copy_(torch.mm(x.mT, g, out=warm))
+                if isinstance(block.context, int) and weight.dtype == g.dtype:
+                    torch.mm(x.mT, g, out=of_weight[block.context])
+                elif isinstance(block.context, int):
+                    of_weight[block.context] = x.mT @ g
                 else:
                     found = torch.bmm(x.mT, g).to(weight.dtype)
                     of_weight.index_copy_(0, block.context, found)
