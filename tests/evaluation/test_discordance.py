@@ -58,11 +58,16 @@ def test_nothing_is_found_where_nothing_is_planted(blur):
     assert sum(flagged) == 0
 
 
-def test_an_image_that_shows_nothing_flags_nothing():
-    z, _, domains, fold, _ = layers(0, planted=8)
-    noise = np.random.default_rng(1).normal(size=(len(z), 3))
-    table = discordance(z, noise, domains, GRAPH, fold, ONE)
-    assert not table["disagrees"].any()
+@pytest.mark.parametrize("n_features", [3, 150])
+def test_an_image_that_shows_nothing_flags_nothing(n_features):
+    """Of many features, a discriminant makes something: it must not be believed."""
+    flagged = 0
+    for seed in range(3):
+        z, _, domains, fold, _ = layers(seed)
+        noise = np.random.default_rng(9 + seed).normal(size=(len(z), n_features))
+        table = discordance(z, noise, domains, GRAPH, fold, ONE)
+        flagged += int(table["disagrees"].sum())
+    assert flagged == 0
 
 
 def test_divergence_and_evidence_follow_the_equations():
@@ -80,10 +85,18 @@ def test_divergence_and_evidence_follow_the_equations():
             p[fold == f] = fitted.fit(x[fold != f], domains[fold != f]).predict_proba(x[fold == f])
         return p
 
-    q, p = read(z), np.maximum(mean @ mean @ read(shown), 1e-3)
-    np.testing.assert_allclose(table["kl"], (q * np.log(q / p)).sum(axis=1), atol=1e-4)
+    q, seen = read(z), np.maximum(read(shown), 1e-4)
+    surprise = []
+    for t in np.linspace(0.0, 1.0, 401):
+        warmer = seen**t / (seen**t).sum(axis=1, keepdims=True)
+        own = np.sort(-np.log(warmer[np.arange(len(z)), domains - 1]))
+        surprise.append((own[: int(0.9 * len(z))].mean(), t))
+    t = min(surprise)[1]
+    warmer = seen**t / (seen**t).sum(axis=1, keepdims=True)
+    p = np.maximum(mean @ mean @ warmer, 1e-3)
+    np.testing.assert_allclose(table["kl"], (q * np.log(q / p)).sum(axis=1), atol=5e-3)
     evidence = (q * np.log(p.mean(axis=0) / p)).sum(axis=1)
-    np.testing.assert_allclose(table["score"], mean @ evidence, atol=1e-4)
+    np.testing.assert_allclose(table["score"], mean @ evidence, atol=5e-3)
 
 
 def test_sections_have_images_of_their_own_to_exchange():
