@@ -66,11 +66,19 @@ def test_arms_differ_by_their_image_alone(tissue):
     assert read.arms(read.with_image(tissue, None), CONFIG) == ["none"]
 
 
-def test_held_out_likelihood_is_of_test_blocks(tissue, fitted):
+def test_held_out_likelihood_is_of_test_spots_that_touch_no_training_spot(tissue, fitted):
     found = read.held_out(fitted, tissue, CONFIG)
-    assert found["n_spots"] == (tissue.obs["split"] == "test").sum()
+    is_test = (tissue.obs["split"] == "test").to_numpy()
+    edges = read.graph_of(tissue)
+    touches = np.asarray((edges + edges.T)[:, ~is_test].sum(axis=1)).ravel() > 0
+    assert 0 < found["n_spots"] == (is_test & ~touches).sum()
+    assert found["n_beside_training"] == (is_test & touches).sum()
+    scores = fitted.spot_scores(tissue[is_test].copy())
+    assert found["nll"] == pytest.approx(scores["nll"][~touches[is_test]].mean())
     assert found["elbo"] == pytest.approx(-(found["nll"] + found["kl"]))
     assert 0 < found["count_nll"] < found["nll"]
+    far = read.held_out(fitted, tissue, CONFIG.model_copy(update={"buffer": 30}))
+    assert far["n_spots"] == is_test.sum()
 
 
 def test_discordance_is_judged_in_whole_blocks(tissue, fitted, monkeypatch):

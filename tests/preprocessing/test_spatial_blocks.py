@@ -15,8 +15,8 @@ from synthome.graph import Graph
 from synthome.preprocessing.spatial_blocks import (
     SpatialBlocksConfig,
     assign_blocks,
-    buffered,
     hilbert_order,
+    within_reach,
 )
 from synthome.preprocessing.spatial_graph import SpatialGraphConfig, spatial_graph
 from synthome.preprocessing.splits import fold_parts
@@ -126,22 +126,22 @@ def test_a_section_with_fewer_spots_than_blocks_is_named(tissue):
         assign_blocks(part, SpatialBlocksConfig())
 
 
-def test_the_buffer_is_what_training_spots_are_within_some_hops_of_test_spots(tissue):
+def test_what_is_within_reach_is_within_some_hops(tissue):
     adata = assign_blocks(tissue, SpatialBlocksConfig())
     graph = spatial_graph(adata, SpatialGraphConfig(k=4))
     hops = shortest_path(graph.matrix(), directed=False, unweighted=True)
     for fold in (0, 3):
-        is_test = (adata.obs["fold_0"] == fold).to_numpy()
-        nearest = hops[:, is_test].min(axis=1)
+        is_train = (adata.obs["fold_0"] != fold).to_numpy()
+        nearest = hops[:, is_train].min(axis=1)
         for n in range(4):
             expected = (nearest > 0) & (nearest <= n)
-            np.testing.assert_array_equal(buffered(adata, graph, fold, n), expected)
+            np.testing.assert_array_equal(within_reach(is_train, graph, n), expected)
 
 
 def test_an_edge_counts_whichever_spot_reads():
-    adata = AnnData(np.zeros((3, 1)), obs=pd.DataFrame({"fold_0": [1, 0, 1]}, index=list("abc")))
     graph = Graph.of(sparse.csr_matrix(([1.0, 1.0], ([0, 1], [1, 2])), shape=(3, 3)))
-    assert buffered(adata, graph, 0, 1).tolist() == [True, False, True]
+    middle = np.array([False, True, False])
+    assert within_reach(middle, graph, 1).tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("bits", [1, 2, 5])

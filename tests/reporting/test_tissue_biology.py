@@ -76,6 +76,9 @@ def test_mixing_is_told_beside_principal_components():
 
 def test_held_out_places_are_told_beside_no_latents():
     said = held_out_answer(HELD_OUT)
+    assert "touch a spot" not in said
+    rim = held_out_answer(HELD_OUT | {"n_beside_training": 1200})
+    assert "Not scored are 1,200 spots that touch a spot of the training." in rim
     assert "230 spots in held-out blocks of the tissue better than no latents" in said
     assert "20 % of the counts are hidden from the encoder, it foretells them better" in said
     assert held_out_table(HELD_OUT)["Nats for each spot"].tolist() == [

@@ -34,6 +34,7 @@ from synthome.evaluation.domains import DomainConfig, find_domains, smoothed
 from synthome.evaluation.image_gain import BASELINE
 from synthome.graph import Graph
 from synthome.models.tissue_inputs import put_back, section_of
+from synthome.preprocessing.spatial_blocks import within_reach
 from synthome.rng import generator
 
 Arm = Literal["real", "shuffled", "rotated", "mirrored", "noise", "coordinates", "none"]
@@ -59,6 +60,8 @@ class TissueReadingConfig(Config):
         Share of false discoveries that is accepted among spots that disagree with their image.
     hidden
         Share of the counts of a held-out spot that is hidden from the encoder, and scored.
+    buffer
+        Held-out spots within so many edges of a training spot are not scored, unless all are.
     """
 
     k: PositiveInt | None = None
@@ -68,6 +71,7 @@ class TissueReadingConfig(Config):
     most_domains: PositiveInt = 12
     fdr: float = Field(default=0.1, gt=0.0, lt=1.0)
     hidden: float = Field(default=0.2, gt=0.0, lt=1.0)
+    buffer: NonNegativeInt = 1
     n_key_genes: PositiveInt = 6
     n_folds: PositiveInt = 5  # of blocks, in which labels are read from latents
     n_jobs: int = -1
@@ -295,10 +299,13 @@ def held_out(model: Any, tissue: AnnData, config: TissueReadingConfig) -> Docume
     """Likelihood of held-out blocks under ``model``, fitted without them, and without latents.
 
     ``count_nll``: a share of the counts of each held-out spot is hidden (binomial thinning) and
-    scored given the rest.
+    scored given the rest. Spots at the rim of a block are read by their neighbours, and not scored.
     """
-    test = tissue[tissue.obs[SPLIT] == "test"].copy()
-    scores = model.spot_scores(test).mean()
+    is_test = (tissue.obs[SPLIT] == "test").to_numpy()
+    beside = within_reach(~is_test, Graph.of(graph_of(tissue)), config.buffer)[is_test]
+    inner = ~beside if not beside.all() else ~np.zeros_like(beside)
+    test = tissue[is_test].copy()
+    scores = model.spot_scores(test)[inner].mean()
     rng = generator(config.seed, "hidden counts")
     counts = sparse.csr_matrix(test.layers[COUNTS], dtype=np.float32)
     hidden = counts.copy()
@@ -306,9 +313,10 @@ def held_out(model: Any, tissue: AnnData, config: TissueReadingConfig) -> Docume
     shown = test.copy()
     shown.layers[COUNTS] = sparse.csr_matrix(counts - hidden)
     shown.obs[LIBRARY_SIZE] = np.maximum(test.obs[LIBRARY_SIZE] * (1.0 - config.hidden), 1.0)
-    of_hidden = model.spot_scores(shown, hidden).mean()
+    of_hidden = model.spot_scores(shown, hidden)[inner].mean()
     return {
-        "n_spots": test.n_obs,
+        "n_spots": int(inner.sum()),
+        "n_beside_training": int((~inner).sum()),
         **{name: float(scores[name]) for name in ("nll", "kl", "elbo", "null_nll")},
         "count_nll": float(of_hidden["nll"]),
         "count_null_nll": float(of_hidden["null_nll"]),

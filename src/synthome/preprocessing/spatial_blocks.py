@@ -5,8 +5,8 @@ until there are ``n_folds * blocks_per_fold``. They are dealt to the folds at ra
 each section to each fold. The fold of a spot depends on the seed, on the places and on the names of
 the sections: neither on the order of the rows, nor on labels or expression.
 
-At the rim of a block test spots still have training spots beside them: ``buffered`` tells which, so
-that these can be left out of training.
+At the rim of a block test spots still have training spots beside them: ``within_reach`` tells
+which, so that they are not scored.
 """
 
 import numpy as np
@@ -37,14 +37,11 @@ class SpatialBlocksConfig(Config):
     n_tested_folds
         Only so many folds are tested, and the spots of the others always trained on; None tests
         all.
-    buffer
-        Training spots within so many edges of a test spot are left out of training.
     """
 
     n_folds: int = Field(default=5, ge=2)
     blocks_per_fold: PositiveInt = 4
     n_tested_folds: PositiveInt | None = None
-    buffer: NonNegativeInt = 1
     seed: NonNegativeInt = 0
 
 
@@ -102,18 +99,16 @@ def bisected(xy: Float[np.ndarray, "n 2"], n_blocks: int) -> Int[np.ndarray, " n
     return block
 
 
-def buffered(adata: AnnData, graph: Graph, fold: int, hops: int) -> Bool[np.ndarray, " n_obs"]:
-    """Training spots that are within ``hops`` edges of a test spot of ``fold``, either way along.
-
-    To be left out of training: what remains is farther from all test spots than the network sees.
-    """
-    is_test = (adata.obs[f"{FOLD_PREFIX}0"] == fold).to_numpy()
+def within_reach(
+    of: Bool[np.ndarray, " n_obs"], graph: Graph, hops: int
+) -> Bool[np.ndarray, " n_obs"]:
+    """Other spots that are within ``hops`` edges of those in ``of``, either way along."""
     edges = graph.matrix()
     edges = edges + edges.T
-    reached = is_test.copy()
+    reached = of.copy()
     for _ in range(hops):
         reached |= edges @ reached > 0
-    near: Bool[np.ndarray, " n_obs"] = reached & ~is_test
+    near: Bool[np.ndarray, " n_obs"] = reached & ~of
     return near
 
 

@@ -136,11 +136,14 @@ def held_out_answer(scores: Document) -> str:
     if not (math.isfinite(nll) and math.isfinite(null)):
         return "How well the model explains held-out places was not measured."
     spots = f"{int(n):,} spots" if math.isfinite(n) else "the spots"
+    beside = number(scores.get("n_beside_training"))
     better = "better" if nll < null else "no better"
     said = [
         f"The model explains the counts of {spots} in held-out blocks of the tissue {better} than "
         f"no latents at all: {_nats(nll)} nats for each spot, against {_nats(null)}."
     ]
+    if math.isfinite(beside) and beside > 0:
+        said.append(f"Not scored are {int(beside):,} spots that touch a spot of the training.")
     elbo = number(scores.get("elbo"))
     if math.isfinite(elbo) and -elbo >= null > nll:
         said.append(f"Counting what the latents themselves cost, it does not ({_nats(-elbo)}).")
