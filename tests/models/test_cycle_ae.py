@@ -513,12 +513,11 @@ def rms(values):
     return float(np.sqrt(np.square(values).mean()))
 
 
-def test_the_hottest_states_give_counts_that_can_be_drawn(model):
-    """Rates have the bounds that they have in training: a share of a library is no thousand."""
-    made = model.sample(50, None, np.random.default_rng(0), temperature=300.0)
-    counts = made.layers[COUNTS]
+def test_the_hottest_states_give_counts_that_can_be_drawn(model, train):
+    """Rates are shares of one library: genes together are expected to have no more than it."""
+    counts = model.sample(200, None, np.random.default_rng(0), temperature=300.0).layers[COUNTS]
     assert np.isfinite(counts.data).all()
-    assert counts.max() < 1e5 * np.exp(MOST_LOG_RATE)
+    assert counts.sum(axis=1).mean() < 1.5 * train.obs["library_size"].mean()
 
 
 def test_balance_fills_rare_combinations(model, train):

@@ -504,8 +504,9 @@ class CycleAEGenerator:
         total, _ = self.depths.draw(combination_names(place), rng)
         parts = []
         for rows in blocks(len(place)):
-            log_rate = self.log_rate(h[rows], codes[rows]).clip(LEAST_LOG_RATE, MOST_LOG_RATE)
-            parts.append(draw_counts(np.exp(log_rate) * total[rows, None], self.theta, None, rng))
+            rate = np.exp(self.log_rate(h[rows], codes[rows]).clip(LEAST_LOG_RATE, MOST_LOG_RATE))
+            rate /= np.maximum(rate.sum(axis=1, keepdims=True), 1.0)  # shares of one library
+            parts.append(draw_counts(rate * total[rows, None], self.theta, None, rng))
         counts = sparse.vstack(parts, format="csr")
         return made_cells(counts, total, codes, self.fields, self.depths, self.like)
 
