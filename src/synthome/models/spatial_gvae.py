@@ -111,7 +111,7 @@ TRAINING = TrainingConfig(
     batch_size=4_096,
     max_grad_norm=5.0,
     validation_fraction=0.1,
-    patience=10,
+    patience=25,
     tolerance=2e-4,
 )
 FINE_TUNING = TrainingConfig(learning_rate=1e-4, max_epochs=50, batch_size=4_096, max_grad_norm=5.0)
