@@ -15,6 +15,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -155,6 +156,16 @@ def nothing_figure(text: str) -> Figure:
     figure = new_figure(height=0.9)
     figure.text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
     return figure
+
+
+def or_nothing(there: Any, text: str, draw: Callable[[], Figure]) -> Figure:
+    """The figure where there is something to show, and a sentence where not."""
+    return draw() if there else nothing_figure(text)
+
+
+def has_values(table: pd.DataFrame, name: str) -> bool:
+    """Whether a column is there and any of it is finite."""
+    return name in table and bool(np.isfinite(table[name].to_numpy(dtype=float)).any())
 
 
 def png_bytes(figure: Figure, dpi: int = DPI) -> bytes:

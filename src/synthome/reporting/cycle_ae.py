@@ -4,7 +4,7 @@ Every sentence is computed from the tables of the experiments. Where a plain ave
 the model, the sentence says so.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from synthome.plotting.contexts import (
     head_genes_figure,
     planted_contexts_figure,
 )
-from synthome.plotting.style import nothing_figure
+from synthome.plotting.style import has_values, or_nothing
 from synthome.reporting.content import Answers, Section
 from synthome.reporting.cycle_ae_combinations import (
     R2,
@@ -73,30 +73,30 @@ def cycle_ae_figures(results: CycleAEResults) -> dict[str, Figure]:
     """The figures by name, in the order of ``cycle_ae_words.FIGURES``."""
     combinations, planted, heads = results.combinations, results.planted, results.heads
     return {
-        "counterfactuals": _or_nothing(
-            _known(combinations, R2),
+        "counterfactuals": or_nothing(
+            has_values(combinations, R2),
             "No combination could be held out.",
             lambda: conditional_figure(_starred(combinations)),
         ),
-        "planted_effects": _or_nothing(
-            _known(planted, "sign_accuracy"),
+        "planted_effects": or_nothing(
+            has_values(planted, "sign_accuracy"),
             NOT_SIMULATED,
             lambda: planted_contexts_figure(planted),
         ),
-        "contributions": _or_nothing(
-            _known(heads, "norm"),
+        "contributions": or_nothing(
+            has_values(heads, "norm"),
             "The published model has no signed heads to show.",
             lambda: contributions_figure(heads, results.history),
         ),
-        "head_genes": _or_nothing(
-            _known(results.head_genes, "effect"),
+        "head_genes": or_nothing(
+            has_values(results.head_genes, "effect"),
             "There is one field only: its categories are the labels."
             if len(heads)
             else "The published model has no signed heads to show.",
             lambda: head_genes_figure(results.head_genes),
         ),
-        "contexts": _or_nothing(
-            _known(results.contexts, "chance"),
+        "contexts": or_nothing(
+            has_values(results.contexts, "chance"),
             "Nothing was told from generated cells.",
             lambda: context_scores_figure(results.contexts),
         ),
@@ -170,11 +170,3 @@ def _starred(combinations: pd.DataFrame) -> pd.DataFrame:
     return combinations.assign(
         cell_type=star + combinations["target"].astype(str), condition="held-out combinations"
     )
-
-
-def _or_nothing(there: bool, what: str, draw: Callable[[], Figure]) -> Figure:
-    return draw() if there else nothing_figure(what)
-
-
-def _known(table: pd.DataFrame, name: str) -> bool:
-    return name in table and bool(np.isfinite(table[name].to_numpy(dtype=float)).any())

@@ -4,17 +4,16 @@ Every sentence is computed from the tables of the experiments. What could not be
 labels, of an image or of a second section, is said in the place of its answer.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from synthome.plotting.image_test import SCORES, image_test_figure, with_elbo
 from synthome.plotting.interactive_map import how_many, interactive_map
-from synthome.plotting.style import nothing_figure
+from synthome.plotting.style import has_values, or_nothing
 from synthome.plotting.tissue_map import (
     Images,
     discordance_figure,
@@ -112,23 +111,30 @@ def spatial_figures(results: SpatialResults, images: Images | None = None) -> di
     tested = any(len(column(scores, name)) for name in SCORES)
     has_arms = tested and "real" in set(results.domain_scores["arm"].astype(str))
     return {
-        "domains": _or_nothing(len(spots), "no spot", lambda: domains_figure(spots, images)),
-        "image_test": _or_nothing(
-            has_arms, "the image was not tested", lambda: image_test_figure(results.domain_scores)
+        "domains": or_nothing(
+            len(spots), "Nothing to show: no spot.", lambda: domains_figure(spots, images)
         ),
-        "discordance": _or_nothing(
-            _known(spots, "kl") and bool(results.discordance.get("tested")),
-            "no image that counts could disagree with",
+        "image_test": or_nothing(
+            has_arms,
+            "Nothing to show: the image was not tested.",
+            lambda: image_test_figure(results.domain_scores),
+        ),
+        "discordance": or_nothing(
+            has_values(spots, "kl") and bool(results.discordance.get("tested")),
+            "Nothing to show: no image that counts could disagree with.",
             lambda: discordance_figure(spots, images),
         ),
-        "genes": _or_nothing(
-            len(spots) and key_genes(spots), "no key gene", lambda: genes_figure(spots)
+        "genes": or_nothing(
+            len(spots) and key_genes(spots),
+            "Nothing to show: no key gene.",
+            lambda: genes_figure(spots),
         ),
-        "pseudotime": _or_nothing(
-            _known(spots, "pseudotime"), "no order of the spots",
+        "pseudotime": or_nothing(
+            has_values(spots, "pseudotime"),
+            "Nothing to show: no order of the spots.",
             lambda: pseudotime_figure(spots, images),
         ),
-    }  # fmt: skip
+    }
 
 
 def spatial_answers(results: SpatialResults) -> Answers:
@@ -140,14 +146,6 @@ def spatial_answers(results: SpatialResults) -> Answers:
         limits=LIMITS,
         glossary=GLOSSARY,
     )
-
-
-def _or_nothing(there: Any, what: str, draw: Callable[[], Figure]) -> Figure:
-    return draw() if there else nothing_figure(f"Nothing to show: {what}.")
-
-
-def _known(spots: pd.DataFrame, name: str) -> bool:
-    return len(spots) > 0 and bool(np.isfinite(spots[name].to_numpy(dtype=float)).any())
 
 
 def _scores(results: SpatialResults) -> dict[str, dict[str, Any]]:
