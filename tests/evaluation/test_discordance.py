@@ -49,6 +49,10 @@ def test_a_planted_patch_is_found_and_little_else():
     assert summary["false_discovery_share"] <= 0.1
     assert summary["auprc"] == average_precision_score(patch, table["score"])
     assert summary["auprc"] > 0.9
+    assert summary["auprc_untrained"] is None
+    other = table.assign(score=-table["score"])
+    floor = discordance_scores(table, patch, 0.1, other)["auprc_untrained"]
+    assert floor == average_precision_score(patch, -table["score"])
 
 
 @pytest.mark.parametrize("blur", [1.0, 3.0])

@@ -96,6 +96,8 @@ def test_discordance_is_judged_in_whole_blocks(tissue, fitted, monkeypatch):
     for block in tissue.obs[BLOCK].unique():
         assert len(np.unique(seen[0][tissue.obs[BLOCK] == block])) == 1
     assert summary["tested"]
+    assert len(seen) == 2  # of the latents, and of what no training gives
+    assert 0.0 < summary["auprc_untrained"] <= 1.0
     assert summary["n_flagged"] == spots["disagrees"].sum()
     assert spots["posterior"].between(0.0, 1.0).all()
 

@@ -1,20 +1,19 @@
 """All that spatial_gvae adds to the report: words for every figure and score, and for every gap."""
 
 import dataclasses
-import json
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
 import tissue_tables as tables
+from reporting.whole import check_whole
 from tissues import prepared_tissue
 
 from synthome.evaluation.metrics import METRICS
 from synthome.plotting.scores import read_scores
 from synthome.plotting.style import png_bytes
 from synthome.reporting.content import FIGURES as SHARED
-from synthome.reporting.content import Answers
 from synthome.reporting.facts import cohort_facts
 from synthome.reporting.html import render_report
 from synthome.reporting.spatial_gvae import SpatialResults, spatial_answers, spatial_figures
@@ -105,28 +104,7 @@ def said_by(answers):
 
 @pytest.mark.parametrize("results", CASES.values(), ids=CASES)
 def test_whatever_is_missing_every_question_has_an_answer_in_whole_sentences(results):
-    answers = spatial_answers(results)
-    for section in answers.sections:
-        assert section.paragraphs
-        for text in section.paragraphs:
-            assert text.endswith(".")
-            assert "  " not in text
-            assert ".." not in text
-            assert text[0].isupper() or text[0].isdigit()
-            assert not re.search(r"\bnan\b|\binf\b|None\b(?! of)|\[\]|\{", text)
-        if section.table is not None:
-            assert len(section.table)
-            assert "nan" not in section.table.to_string()
-    for key, entry in answers.metrics.items():
-        assert key in METRICS
-        assert entry["value"] is not None
-        assert entry["cheat_wins"] is False
-        assert entry["protocol"]
-    placed = [name for section in answers.sections for name in section.figures]
-    assert sorted(placed) == sorted(FIGURES)
-    document = json.loads(json.dumps(answers.document(), allow_nan=False))
-    again = Answers.from_document(document)
-    assert [s.plot for s in again.sections] == [s.plot for s in answers.sections]
+    check_whole(spatial_answers(results), FIGURES)
 
 
 @pytest.mark.parametrize("name", ["full", "nan", "no image", "no spot", "everything empty"])
@@ -152,7 +130,7 @@ def test_values_are_those_of_the_tables(answers):
     assert (gain["value"], gain["interval"], gain["floor"], gain["n"]) == (0.04, [0.02, 0.06], 0, 6)
     assert found["spatial/image_gain_ari"]["value"] == 0.05
     assert found["spatial/discordance_auprc"]["value"] == 0.81
-    assert found["spatial/discordance_auprc"]["floor"] == 0.04
+    assert found["spatial/discordance_auprc"]["floor"] == 0.72
     assert found["spatial/section_mixing"]["value"] == 0.74
     assert found["spatial/section_mixing"]["floor"] == 0.31
     assert (found["spatial/elbo"]["value"], found["spatial/elbo"]["floor"]) == (-810.8, -860.2)

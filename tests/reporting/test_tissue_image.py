@@ -64,7 +64,12 @@ def test_disagreement_is_told_with_its_rate_and_its_null():
     assert "the image of another place of the section, taken at random" in said
     top = table.loc[table["disagrees"], "domain"].value_counts().index[0]
     assert f"lie in domain {top}." in said
-    assert "AUPRC 0.81, chance 0.04, and 7 % of the calls are false." in said
+    assert (
+        "AUPRC 0.81, chance 0.04 (principal components without any training, judged alike: 0.72), "
+        "and 7 % of the calls are false." in said
+    )
+    unknown = discordance_answer(DISCORDANCE | {"auprc_untrained": None}, table)
+    assert "AUPRC 0.81, chance 0.04, and 7 % of the calls are false." in unknown
     assert "more than was allowed" in discordance_answer(
         DISCORDANCE | {"false_discovery_share": 0.2}, table
     )

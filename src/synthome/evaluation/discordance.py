@@ -14,7 +14,7 @@ the features of a spot beside the difference that their mean over its neighbours
 spots that averaging twice over neighbours reaches: an image need not be aligned to the spot. Many
 features make a discriminant too sure of itself in other blocks; so t, from 0 to 1, is what gives
 the nine tenths of the spots that fit best their largest likelihood. An image that tells nothing
-has t = 0, and nothing disagrees with it.
+has t near 0, and nothing disagrees with it. Latents and domains are those of a model of all spots.
 
 The null is an image exchanged for that of any other spot of the section. All exchanges together
 believe in d by pi(d), the mean of p_j(d) over the section, so that none has to be drawn:
@@ -177,9 +177,16 @@ def _rate(posterior: Float[np.ndarray, " n_obs"]) -> Float[np.ndarray, " n_obs"]
 
 
 def discordance_scores(
-    table: pd.DataFrame, planted: np.ndarray | None, level: float
+    table: pd.DataFrame,
+    planted: np.ndarray | None,
+    level: float,
+    untrained: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
-    """How many spots disagree, and where patches were planted, how well they are found."""
+    """How many spots disagree, and where patches were planted, how well they are found.
+
+    ``untrained`` is the table by what no training gives, principal components, for
+    ``auprc_untrained``.
+    """
     from sklearn.metrics import average_precision_score
 
     flagged = table["disagrees"].to_numpy(bool)
@@ -190,6 +197,7 @@ def discordance_scores(
         "n_flagged": int(flagged.sum()),
         "fdr": level,
         "auprc": None,
+        "auprc_untrained": None,
         "base_rate": None,
         "false_discovery_share": None,
     }
@@ -197,6 +205,9 @@ def discordance_scores(
         result["base_rate"] = float(planted.mean())
         if planted.any():
             result["auprc"] = float(average_precision_score(planted, table["score"]))
+            if untrained is not None:
+                bare = average_precision_score(planted, untrained["score"])
+                result["auprc_untrained"] = float(bare)
         wrong = float((flagged & ~planted).sum())
         result["false_discovery_share"] = wrong / max(1, int(flagged.sum()))
     return result

@@ -695,8 +695,8 @@ SPATIAL = (  # of a model of tissues: floor, ceiling and cheat are told in each 
         "spatial/discordance_auprc",
         "Planted disagreements of image and counts found",
         "In a simulated tissue it is known where the counts do not fit the image. Does the "
-        "divergence of a spot rank those first? 1 is perfect; the floor is chance, their share of "
-        "all spots.",
+        "divergence of a spot rank those first? 1 is perfect; chance is their share of all spots. "
+        "The floor is principal components, judged in the same way: no training.",
         1.0, "higher", "truth", SHARE,
     ),
     Metric(

@@ -392,9 +392,18 @@ def _disagreement(
         kl = model.kl(tissue)
         columns = {"kl": kl, "posterior": np.nan, "q_value": np.nan, "disagrees": False}
         return pd.DataFrame(columns), {"tested": False, "reason": reason, "n_spots": len(kl)}
-    features = np.asarray(tissue.obsm[IMAGE_FEATURES])
-    table = discordance(z, features, found, graph_of(tissue), fold, section_of(tissue), config.fdr)
-    return table, discordance_scores(table, _planted(tissue), config.fdr)
+    features, planted = np.asarray(tissue.obsm[IMAGE_FEATURES]), _planted(tissue)
+
+    def judged(of: Float[np.ndarray, "n_obs d"], domains: np.ndarray) -> pd.DataFrame:
+        graph, section = graph_of(tissue), section_of(tissue)
+        return discordance(of, features, domains, graph, fold, section, config.fdr)
+
+    table, bare = judged(z, found), None
+    if planted is not None and planted.any():
+        floor = components(model, tissue)
+        k = len(np.unique(found))
+        bare = judged(floor, find_domains([floor], graph_of(tissue), k, config.domains))
+    return table, discordance_scores(table, planted, config.fdr, bare)
 
 
 def _block_folds(tissue: AnnData, config: TissueReadingConfig) -> np.ndarray:

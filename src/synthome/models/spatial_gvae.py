@@ -11,8 +11,9 @@ For spot i with counts x_i, image features I_i and neighbours A_i, itself includ
 
 E_X and E_I are two layers of linear maps, batch normalisation, ReLU and dropout; GAT is graph
 attention (``graph_attention``). X~ are log rates at a common depth, averaged ``hops`` times over
-a spot and its neighbours, standardised by the training spots. A high KL at a spot says that its
-molecules are not what its image lets one expect. Without image features the prior is Normal(0, I).
+a spot and its neighbours, standardised by the training spots. Where molecules are not what an image
+lets one expect is judged by ``evaluation.discordance``. Without image features the prior is
+Normal(0, I).
 
 Two terms can be added, with weights of their own. Deep embedded clustering, with centres c_k:
 

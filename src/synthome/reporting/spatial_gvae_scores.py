@@ -104,16 +104,19 @@ def discordance_entries(summary: Document) -> dict[str, Entry]:
     if not summary.get("tested") or not math.isfinite(value):
         return {}
     key = "spatial/discordance_auprc"
+    bare = number(summary.get("auprc_untrained"))
+    known = math.isfinite(bare)
     n = number(summary.get("n_spots"))
     return {
         key: entry(
             METRICS[key],
-            {"model": value, "floor": number(summary.get("base_rate"))},
+            {"model": value, "floor": bare if known else number(summary.get("base_rate"))},
             UNKNOWN,
             int(n) if math.isfinite(n) else 0,
             1,
-            "planted disagreements ranked by divergence; floor: chance; no interval, since spots "
-            "of a patch are alike",
+            "planted disagreements, ranked; floor: "
+            + ("principal components averaged over neighbours, judged alike" if known else "chance")
+            + "; no interval, since spots of a patch are alike",
         )
     }
 

@@ -131,6 +131,9 @@ def _planted(summary: Document) -> str:
         "Disagreements were planted in this simulated tissue: ranking spots by their divergence "
         f"finds them with AUPRC {format_number(auprc)}{chance}"
     )
+    bare = number(summary.get("auprc_untrained"))
+    if math.isfinite(bare):
+        said += f" (principal components without any training, judged alike: {format_number(bare)})"
     if math.isfinite(false):
         allowed = number(summary.get("fdr"))
         more = ", more than was allowed" if false > allowed else ""
