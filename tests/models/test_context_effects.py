@@ -155,20 +155,28 @@ def test_all_settings_are_weighed_as_by_a_loop_over_them(with_donors):
 
 
 @pytest.mark.parametrize(
-    ("counts", "covariance"),
+    ("counts", "shared", "diagonal"),
     [
-        ([40.0], [[4.0]]),
-        ([400.0], [[0.1]]),
-        ([30.0, 80.0], [[1.2, 0.7], [0.7, 1.3]]),
-        ([0.0, 15.0], [[2.0, 0.5], [0.5, 1.0]]),
+        ([40.0], [3.9], 0.1),
+        ([400.0], [0.06], 0.04),
+        ([30.0, 80.0], [0.7], 0.55),  # both pools have the value
+        ([0.0, 15.0], [0.5, 0.6, 0.4], 0.9),  # a shared one, and each its own
     ],
 )
-def test_log_evidence_is_that_of_quadrature(counts, covariance):
+def test_log_evidence_is_that_of_quadrature(counts, shared, diagonal):
     """Laplace's method is off by some 0.01 nats where counts are not tiny; log y! is left out."""
-    y, c, offset = np.array(counts), np.array(covariance), np.full(len(counts), np.log(30.0))
+    y, offset = np.array(counts), np.full(len(counts), np.log(30.0))
+    n, own = len(y), np.arange(len(y))
+    place = np.stack([0 * own, 1 + own] if len(shared) > 1 else [0 * own])
+    u = np.sum([place == column for column in np.arange(len(shared))[:, None, None]], axis=1).T
+    c = u @ np.diag(shared) @ u.T + diagonal * np.eye(n)
+    setting = context_effects._Setting(np.array(shared), (), diagonal)
     rows = [torch.from_numpy(each)[None] for each in (y, offset, 0.0 * y)]
-    alpha, evidence, mode = context_effects._laplace(torch.from_numpy(c), *rows)
+    values, alpha, evidence, mode = context_effects._laplace(
+        setting, torch.from_numpy(place), *rows
+    )
     assert_allclose(alpha[0], np.linalg.solve(c, mode[0]), atol=1e-4)
+    assert_allclose(values[0], np.diag(shared) @ u.T @ alpha[0].numpy(), atol=1e-4)
     precision, constant = np.linalg.inv(c), 0.5 * np.linalg.slogdet(2 * np.pi * c)[1]
 
     def density(*values):
@@ -384,6 +392,49 @@ def test_pools_are_sums_over_the_cells_of_a_combination_and_donor(inputs):
         ]  # fmt: skip
         assert pools.exposure[k] == pytest.approx(size[own].sum())
         assert_allclose(pools.counts[k], counts[own].toarray().sum(axis=0))
+
+
+def test_a_term_is_the_same_whether_or_not_it_is_taken_for_the_diagonal(monkeypatch):
+    """Third field and label tell all pools apart, in another order: an interaction in D."""
+    counts, size, codes, _ = few_genes((3, 4, 5), n_vars=6)
+    codes[:, 1] = (7 * codes[:, 2] + codes[:, 0]) % 4  # told by the others
+    found = ContextEffects.fit(counts, size, codes, (3, 4, 5))
+    monkeypatch.setattr(context_effects._Term, "is_alone", False)
+    other = ContextEffects.fit(counts, size, codes, (3, 4, 5))
+    assert set(found.pairs) == set(other.pairs) == {(0, 1), (0, 2), (1, 2)}
+    for key, term in found.terms(codes).items():
+        assert_allclose(term, other.terms(codes)[key], atol=1e-6)
+    assert np.abs(found.pairs[0, 2][1]).max() > 0.01
+
+
+def test_interactions_of_too_many_combinations_are_noise(monkeypatch, caplog):
+    """The largest are left out first, and that is said; main effects stay about the same."""
+    counts, size, codes, _ = few_genes((3, 4, 5), n_vars=6)
+    whole = ContextEffects.fit(counts, size, codes, (3, 4, 5))
+    monkeypatch.setattr(context_effects, "MOST_COLUMNS", 1 + 12 + 12 + 15)
+    few = ContextEffects.fit(counts, size, codes, (3, 4, 5))
+    assert set(few.pairs) == {(0, 1), (0, 2)}
+    assert "Fields 1 and 2 have 20 combinations" in caplog.text
+    for f in range(3):
+        assert np.corrcoef(few.main[f].ravel(), whole.main[f].ravel())[0, 1] > 0.99
+    unseen = few.log_rate(codes) - few.base - sum(few.main[f][codes[:, f]] for f in range(3))
+    assert np.abs(unseen).max() > 0.01  # the others are there
+
+
+def test_very_many_pools_take_as_many_numbers_as_categories(monkeypatch):
+    """30 types of 40 donors: the matrices are of 71 columns, not of 1,200 pools."""
+    rng = np.random.default_rng(0)
+    codes = np.array(list(product(range(30), range(40))))
+    main = rng.normal(0, 1.0, (30, 3)), rng.normal(0, 0.5, (40, 3))
+    eta = -4.0 + main[0][codes[:, 0]] + main[1][codes[:, 1]]
+    counts = sparse.csr_matrix(rng.poisson(2000.0 * np.exp(eta)).astype(float))
+    seen, own = [], torch.linalg.cholesky
+    monkeypatch.setattr(torch.linalg, "cholesky", lambda a: seen.append(a.shape[-1]) or own(a))
+    found = ContextEffects.fit(counts, np.full(len(codes), 2000.0), codes, (30, 40))
+    assert set(seen) == {71}
+    assert set(found.pairs) == {(0, 1)}
+    for effect, planted in zip(found.main, main, strict=True):
+        assert np.corrcoef((planted - planted.mean(axis=0)).ravel(), effect.ravel())[0, 1] > 0.99
 
 
 def test_many_pools_are_merged_over_donors(inputs):

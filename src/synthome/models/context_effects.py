@@ -13,13 +13,23 @@ are normal with mean 0, so that eta over the K pools of a gene has the covarianc
 
     C = s_b^2 + sum_f s_f^2 [c_f = c_f'] + t^2 sum_ff' [both equal] + d^2 [same donor] + e^2 I   (3)
 
-and is found by Newton's method in K numbers per gene (Rasmussen and Williams 2006, algorithm 3.1),
-for all genes at once. In a gene, all fields may act (s_f is s_m for each), or all but one, or none
-but the first, the label (s_f is s_0); with interactions of a few sizes t, small ones where a field
-does not act, as large ones would explain its effect as well; and with donors of a few spreads d.
-Each of these settings has the posterior weight that the evidence of the gene gives it (there, eq.
-3.32), and their shares among genes are found by EM: a field that changes nothing gets nothing. With
-alpha = C^-1 (eta - b), each term is its own part of C times alpha, and a combination that no cell
+and is found by Newton's method for each gene (Rasmussen and Williams 2006, algorithm 3.1). Terms
+that pools share are columns of U, (K, R), which says who shares them; the residual, and a term that
+no two pools share, are the diagonal D. Then, with S the variances of U's columns, W the expected
+counts of the pools, and A = (D + W^-1)^-1,
+
+    C = U S U' + D                                                                              (4)
+    u = (S^-1 + U' A U)^-1 U' A z,   z = f + (Y - W 1) / W,   alpha = A (z - U u)               (5)
+
+so that a step takes R numbers and not K: 30 types of 40 donors are 1,200 pools, of 71 columns. Where
+interactions have more than ``MOST_COLUMNS``, the largest count as noise.
+
+In a gene, all fields may act (s_f is s_m for each), or all but one, or none but the first, the
+label (s_f is s_0); with interactions of a few sizes t, small ones where a field does not act, as
+large ones would explain its effect as well; and with donors of a few spreads d. Each of these
+settings has the posterior weight that the evidence of the gene gives it (there, eq. 3.32), and
+their shares among genes are found by EM: a field that changes nothing gets nothing. The values u of
+a term, or its variance times alpha where it is in D, are its effects; a combination that no cell
 showed has the sum of the terms it shares with others: a main effect is carried over, an interaction
 only where another field says so. Main effects are centred over categories; their mean is part of b.
 
@@ -28,10 +38,11 @@ Depth is a field effect as well: log l_i = a + sum_f depth_f[c_f(i)] + noise, by
 Rasmussen, Williams (2006), Gaussian Processes for Machine Learning, MIT Press, chapter 3.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -47,12 +58,16 @@ Key = tuple[int, ...]  # one field, or two that interact
 
 NEWTON_STEPS = 30
 LONGEST_STEP = 2.0  # of eta
-ENTRIES = 2**22  # of matrices K x K that are in memory at a time
+ENTRIES = 2**22  # of matrices R x R that are in memory at a time
+MOST_COLUMNS = 500  # of U: interactions beyond are noise
 HALF = 0.5  # a count that keeps the rate of a gene that was never seen finite
 MIN_COUNTS = 20  # genes with fewer say nothing of shares and spreads
 EM_STEPS = 30
 CONVERGED = 1e-5  # of eta, whose next step would be its square
 DEPTH_PENALTY = 1.0  # cells
+ROWS = 2**15  # that are pooled at a time
+
+logger = logging.getLogger(__name__)
 
 
 class ContextEffectsConfig(Config):
@@ -118,7 +133,9 @@ class Pools:
         member = sparse.csr_matrix(
             (np.ones(len(pool)), (pool.ravel(), np.arange(len(pool)))), (len(found), len(pool))
         )
-        total = np.asarray((member @ counts).todense(), dtype=np.float64)
+        total = np.zeros((len(found), counts.shape[1]))
+        for a in range(0, len(pool), ROWS):
+            total += (member[:, a : a + ROWS] @ counts[a : a + ROWS]).toarray()
         n_fields = codes.shape[1]
         own = None if donor is None else found[:, n_fields]
         return cls(total, member @ library_size, found[:, :n_fields], own)
@@ -181,28 +198,21 @@ class ContextEffects:
         config = config or ContextEffectsConfig()
         pools = Pools.of(counts, library_size, codes, donor, config.max_pools)
         prior = _Prior.of(pools, config)
-        base, alpha = prior.fit(pools)  # (n_vars,), (n_settings, n_vars, n_pools)
-        base = base + config.base_scale**2 * alpha.sum(axis=(0, 2))
+        base, values = prior.fit(pools)
         main = []
         for f, n in enumerate(sizes):
             effect = np.zeros((n, len(base)))
-            member = _member(pools.codes[:, f], n)
-            for variance, own in zip(prior.variance[(f,)], alpha, strict=True):
-                effect += variance * (member @ own.T)
             seen = np.unique(pools.codes[:, f])
+            effect[seen] = values[(f,)].T
             mean = effect[seen].mean(axis=0)
             effect[seen] -= mean
             base = base + mean
             main.append(effect)
-        pairs: dict[Key, tuple[np.ndarray, np.ndarray]] = {}
-        for key in [key for key in prior.variance if len(key) == 2]:
-            found, place = np.unique(pools.codes[:, key], axis=0, return_inverse=True)
-            member = _member(place.ravel(), len(found))
-            effect = sum(
-                variance * (member @ own.T)
-                for variance, own in zip(prior.variance[key], alpha, strict=True)
-            )
-            pairs[key] = (found, np.asarray(effect))
+        pairs = {
+            term.key: (term.codes, values[term.key].T)
+            for term in sorted((*prior.shared, *prior.alone), key=lambda term: term.key)
+            if len(term.key) == 2
+        }
         depth = _depth(np.log(np.maximum(library_size, 1.0)), codes, sizes)
         return cls(base, tuple(main), pairs, depth)
 
@@ -269,49 +279,128 @@ class ContextEffects:
 
 
 @dataclass(frozen=True, eq=False)
-class _Prior:
-    """Eq. 3 in several settings of s_f, t and d.
+class _Term:
+    """One sum of eq. 2.
 
     Attributes
     ----------
-    variance
-        Of each term, by field or pair, one per setting.
-    covariance
-        C of each setting, (n_settings, n_pools, n_pools).
+    key
+        A field, or two; none of them for b and for donors.
+    codes
+        Categories of each value that the term takes, (n_values, fields of the key).
+    place
+        Which value each pool has.
     """
 
-    variance: dict[Key, list[float]]
-    covariance: Tensor
+    key: Key
+    codes: Int[np.ndarray, "_ n_key"]
+    place: Int[np.ndarray, " n_pools"]
+
+    @classmethod
+    def of(cls, key: Key, codes: Int[np.ndarray, "n_pools n_key"]) -> Self:
+        found, place = np.unique(codes, axis=0, return_inverse=True)
+        return cls(key, found, place.ravel())
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no two pools share a value."""
+        return len(self.codes) == len(self.place)
+
+
+@dataclass(frozen=True, eq=False)
+class _Setting:
+    """One choice of s_f, t and d: variances of U's columns, of terms that are alone, and D."""
+
+    column: Float[np.ndarray, " n_columns"]
+    alone: tuple[float, ...]
+    diagonal: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Prior:
+    """Eq. 4: terms that pools share, those that none does, and the settings."""
+
+    shared: tuple[_Term, ...]
+    alone: tuple[_Term, ...]
+    settings: tuple[_Setting, ...]
 
     @classmethod
     def of(cls, pools: Pools, config: ContextEffectsConfig) -> Self:
-        n_fields = pools.codes.shape[1]
-        keys: list[Key] = [(f,) for f in range(n_fields)]
-        if config.interaction_scales:
-            keys += list(combinations(range(n_fields), 2))
-        equal = {key: _equal(pools.codes[:, key]) for key in keys}
-        same = None if pools.donor is None else _equal(pools.donor[:, None])
-        variance: dict[Key, list[float]] = {key: [] for key in keys}
-        covariance = []
-        for scales, t, d in _settings(n_fields, same is not None, config):
-            own = config.base_scale**2 + config.residual_scale**2 * np.eye(len(pools.exposure))
-            for key in keys:
-                variance[key].append(scales[key[0]] ** 2 if len(key) == 1 else t**2)
-                own = own + variance[key][-1] * equal[key]
-            covariance.append(own if same is None else own + d**2 * same)
-        return cls(variance, torch.from_numpy(np.stack(covariance)))
+        n_pools, n_fields = pools.codes.shape
+        fields = [_Term.of((f,), pools.codes[:, [f]]) for f in range(n_fields)]
+        pairs = [
+            _Term.of(key, pools.codes[:, key])
+            for key in combinations(range(n_fields if config.interaction_scales else 0), 2)
+        ]
+        with_donors = pools.donor is not None and len(config.donor_scales) > 0
+        first = [_Term.of((), np.zeros((n_pools, 0), dtype=np.int64)), *fields]
+        if with_donors:
+            first.append(_Term.of((), cast(np.ndarray, pools.donor)[:, None]))
+        left = MOST_COLUMNS - sum(len(term.codes) for term in first)
+        shared, alone, n_hidden = [], [], 0
+        for term in sorted(pairs, key=lambda term: len(term.codes)):
+            if term.is_alone:
+                alone.append(term)
+            elif len(term.codes) <= left:
+                shared.append(term)
+                left -= len(term.codes)
+            else:
+                n_hidden += 1
+                logger.warning(
+                    "Fields %d and %d have %s combinations: their interaction is counted as "
+                    "noise, and is not carried over.",
+                    *term.key, f"{len(term.codes):,}",
+                )  # fmt: skip
+        shared.sort(key=lambda term: term.key)
+        settings = []
+        for scales, t, d in _settings(n_fields, with_donors, config):
+            own = [config.base_scale, *scales, *([d] if with_donors else []), *(t for _ in shared)]
+            sizes = [len(term.codes) for term in (*first, *shared)]
+            diagonal = config.residual_scale**2 + (len(alone) + n_hidden) * t**2
+            settings.append(
+                _Setting(np.repeat(np.square(own), sizes), (t**2,) * len(alone), diagonal)
+            )
+        return cls((*first, *shared), tuple(alone), tuple(settings))
 
     def fit(
         self, pools: Pools
-    ) -> tuple[Float[np.ndarray, " n_vars"], Float[np.ndarray, "n_settings n_vars n_pools"]]:
-        """b, and alpha of each setting times its weight in each gene."""
+    ) -> tuple[Float[np.ndarray, " n_vars"], dict[Key, Float[np.ndarray, "n_vars _"]]]:
+        """Log rate that eta is centred on, and the values of every term that has fields.
+
+        Each is the mean over settings, by the weight of each in the gene.
+        """
         base = pools.log_rate
         fits, start = [], np.zeros(pools.counts.T.shape)
-        for each in self.covariance:  # modes are near one another
-            alpha, evidence, start = _in_blocks(each, pools, base, start)
-            fits.append((alpha, evidence))
-        weight = _weights(np.stack([each[1] for each in fits]), pools.is_known)
-        return base, np.stack([w[:, None] * own for w, (own, _) in zip(weight, fits, strict=True)])
+        for setting in self.settings:  # modes are near one another
+            values, alpha, evidence, start = self._in_blocks(setting, pools, base, start)
+            own = [
+                variance * alpha[:, np.argsort(term.place)]
+                for term, variance in zip(self.alone, setting.alone, strict=True)
+            ]
+            fits.append((evidence, np.concatenate([values, *own], axis=1)))
+        weight = _weights(np.stack([evidence for evidence, _ in fits]), pools.is_known)
+        values = sum(w[:, None] * own for w, (_, own) in zip(weight, fits, strict=True))
+        terms = (*self.shared, *self.alone)
+        ends = np.cumsum([len(term.codes) for term in terms])[:-1]
+        parts = np.split(cast(np.ndarray, values), ends, axis=1)
+        found = {term.key: part for term, part in zip(terms, parts, strict=True) if term.key}
+        return base + parts[0][:, 0], found
+
+    def _in_blocks(
+        self, setting: _Setting, pools: Pools, base: np.ndarray, start: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        """Values of shared terms, alpha, log evidence and eta - b of all genes in one setting."""
+        n_columns = len(setting.column)
+        first = np.cumsum([0, *(len(term.codes) for term in self.shared)])[:-1]
+        place = torch.from_numpy(first[:, None] + np.stack([term.place for term in self.shared]))
+        size = max(1, ENTRIES // max(n_columns**2, place.numel() * len(place)))
+        log_exposure, parts = np.log(pools.exposure), []
+        for a in range(0, len(base), size):
+            genes = slice(a, a + size)
+            counts = torch.from_numpy(np.ascontiguousarray(pools.counts[:, genes].T))
+            offset = torch.from_numpy(base[genes, None] + log_exposure)
+            parts.append(_laplace(setting, place, counts, offset, torch.from_numpy(start[genes])))
+        return tuple(torch.cat(each).numpy() for each in zip(*parts, strict=True))
 
 
 def _settings(
@@ -343,53 +432,47 @@ def _weights(
     return weight
 
 
-def _in_blocks(
-    covariance: Tensor, pools: Pools, base: np.ndarray, start: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Alpha, log evidence and eta - b of all genes under one covariance."""
-    size = max(1, ENTRIES // len(covariance) ** 2)
-    log_exposure, parts = np.log(pools.exposure), []
-    for a in range(0, len(base), size):
-        genes = slice(a, a + size)
-        counts = torch.from_numpy(np.ascontiguousarray(pools.counts[:, genes].T))
-        offset = torch.from_numpy(base[genes, None] + log_exposure)
-        parts.append(_laplace(covariance, counts, offset, torch.from_numpy(start[genes])))
-    alpha, evidence, f = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
-    return alpha, evidence, f
-
-
 def _laplace(
-    covariance: Float[Tensor, "k k"],
+    setting: _Setting,
+    place: Int[Tensor, "n_terms k"],
     counts: Float[Tensor, "n k"],
     offset: Float[Tensor, "n k"],
     start: Float[Tensor, "n k"],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mode f of eqs. 1 and 2 for each gene, from ``start``: alpha = C^-1 f, log evidence, f."""
-    f, one = start, torch.eye(len(covariance), dtype=covariance.dtype)
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mode f of eqs. 1 and 2 for each gene, from ``start``, by eq. 5.
+
+    Returns
+    -------
+    Values of the shared terms, (n, n_columns); alpha = C^-1 f; log evidence; f.
+    """
+    column, d = torch.from_numpy(setting.column), setting.diagonal
+    n_terms, n_columns = len(place), len(column)
+    both = (place[:, None] * n_columns + place).flatten()  # entries of U' A U, of each pool
+    f = start
     for _ in range(NEWTON_STEPS):
         mean = (f + offset).clamp(max=40.0).exp()
-        root_w = mean.sqrt()
-        root = torch.linalg.cholesky(one + root_w[:, :, None] * covariance * root_w[:, None, :])
-        r = mean * f + counts - mean
-        solved = torch.cholesky_solve((root_w * (r @ covariance))[:, :, None], root)[:, :, 0]
-        alpha = r - root_w * solved
-        step = (alpha @ covariance - f).clamp(-LONGEST_STEP, LONGEST_STEP)
+        shrink = 1.0 + d * mean
+        a, az = mean / shrink, (mean * f + counts - mean) / shrink
+        gram = counts.new_zeros(len(f), n_columns**2)
+        gram.index_add_(1, both, a.repeat(1, n_terms**2))
+        gram = gram.view(-1, n_columns, n_columns)
+        gram.diagonal(dim1=1, dim2=2).add_(1.0 / column)
+        root = torch.linalg.cholesky(gram)
+        summed = counts.new_zeros(len(f), n_columns)
+        summed.index_add_(1, place.flatten(), az.repeat(1, n_terms))
+        values = torch.cholesky_solve(summed[:, :, None], root)[:, :, 0]
+        shared = values[:, place].sum(dim=1)  # U u
+        alpha = az - a * shared
+        step = (shared + d * alpha - f).clamp(-LONGEST_STEP, LONGEST_STEP)
         f = f + step
         if float(step.abs().max()) < CONVERGED:
             break
     mean = (f + offset).exp()
     # At the mode, counts - mean is alpha too, but keeps few digits where both are large.
     evidence = (counts * (f + offset) - mean).sum(dim=1) - 0.5 * (alpha * f).sum(dim=1)
-    return alpha, evidence - root.diagonal(dim1=1, dim2=2).log().sum(dim=1), f
-
-
-def _equal(codes: Int[np.ndarray, "n k"]) -> Float[np.ndarray, "n n"]:
-    return (codes[:, None] == codes[None]).all(axis=2).astype(np.float64)
-
-
-def _member(place: Int[np.ndarray, " n_pools"], n: int) -> sparse.csr_matrix:
-    """What sums pools by category, (n, n_pools)."""
-    return sparse.csr_matrix((np.ones(len(place)), (place, np.arange(len(place)))), (n, len(place)))
+    evidence -= root.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+    evidence -= 0.5 * (shrink.log().sum(dim=1) + column.log().sum())
+    return values, alpha, evidence, f
 
 
 def _depth(
