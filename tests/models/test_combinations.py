@@ -1,5 +1,7 @@
 """Combinations of categories: read, drawn, and written to cells."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from scipy import sparse, stats
 from synthome.anndata_schema import labels
 from synthome.errors import InputError, NotApplicable
 from synthome.fields import Fields
+from synthome.models import combinations as models_combinations
 from synthome.models.combinations import (
     ROWS_AT_A_TIME,
     blocks,
@@ -22,10 +25,12 @@ from synthome.models.combinations import (
     made_cells,
     missing_cells,
     need_counts,
+    some_rows,
     training_rows,
 )
 from synthome.models.depths import Depths
 from synthome.models.persistence import like_training
+from synthome.training.chunks import ChunkStream
 
 COMBINATIONS = np.array([[0, 0], [0, 2], [1, 1], [2, 0]])
 N_CELLS = np.array([30, 10, 5, 7])
@@ -97,14 +102,53 @@ def test_rows_that_are_set_aside_are_not_trained_on(cells):
     """Each cell is on one side, with its own size and codes."""
     counts, _, codes = counted_cells(cells, like_training(cells), fields(cells))
     size, aside = np.arange(40) + 50.0, np.arange(40) % 5 == 0
-    kept, held_out = training_rows(counts, size, codes, aside)
+    kept, held_out = training_rows(counts, size, codes, aside, 0)
     for part, mask in ((kept, ~aside), (held_out, aside)):
         assert_array_equal(part[0].dense(), counts[mask].toarray())
         assert_array_equal(part[1], size[mask])
         assert_array_equal(part[2], codes[mask])
-    kept, held_out = training_rows(counts, size, codes, np.zeros(40, dtype=bool))
+    kept, held_out = training_rows(counts, size, codes, np.zeros(40, dtype=bool), 0)
     assert len(kept[0]) == 40
     assert held_out is None
+
+
+def test_many_counts_are_streamed_from_the_matrix_as_it_is(cells, monkeypatch):
+    """Each cell that is trained on once an epoch, with its own size and codes, from anywhere."""
+    monkeypatch.setattr(models_combinations, "MOST_VALUES", 10)
+    monkeypatch.setattr(models_combinations, "ROWS_OF_A_CHUNK", 9)
+    counts, _, codes = counted_cells(cells, like_training(cells), fields(cells))
+    size, aside = np.arange(40) + 50.0, np.arange(40) % 5 == 0
+    stream, held_out = training_rows(counts, size, codes, aside, 3)
+    assert isinstance(stream, ChunkStream)
+    assert [chunk.n_obs for chunk in stream.chunks] == [9, 9, 9, 5]
+    assert all(chunk.matrix is counts for chunk in stream.chunks)
+    assert_array_equal(held_out[0].dense(), counts[aside].toarray())
+    seen = []
+    for values, own_size, own_codes in replace(stream, batch_size=6).epoch(0):
+        row = (own_size.numpy() - 50).astype(int)
+        assert_array_equal(values.dense(), counts[row].toarray())
+        assert_array_equal(own_codes, codes[row])
+        seen += row.tolist()
+    assert sorted(seen) == np.flatnonzero(~aside).tolist()
+    first = np.sort(stream.chunks[0].rows)
+    assert first[-1] - first[0] > 20  # rows that lie together on disk do not stay together
+    other, _ = training_rows(counts, size, codes, aside, 4)
+    assert not np.array_equal(first, np.sort(other.chunks[0].rows))
+
+
+@pytest.mark.parametrize("most_values", [10, 10**6])
+def test_some_rows_are_drawn_from_those_that_are_trained_on(cells, monkeypatch, most_values):
+    monkeypatch.setattr(models_combinations, "MOST_VALUES", most_values)
+    counts, _, codes = counted_cells(cells, like_training(cells), fields(cells))
+    size, aside = np.arange(40) + 50.0, np.arange(40) < 20
+    rows, _ = training_rows(counts, size, codes, aside, 0)
+    values, own_size, own_codes = some_rows(rows, 8, 1)
+    row = (own_size.numpy() - 50).astype(int)
+    assert len(set(row.tolist())) == 8
+    assert row.min() >= 20
+    assert_array_equal(values.dense(), counts[row].toarray())
+    assert_array_equal(own_codes, codes[row])
+    assert len(some_rows(rows, 100, 1)[0]) == 20
 
 
 def test_combinations_are_those_that_cells_have():

@@ -31,7 +31,7 @@ def rows_of(cells, fields):
     """Counts, library sizes and codes, as training takes them."""
     size = cells.obs[LIBRARY_SIZE].to_numpy(dtype=np.float64)
     none = np.zeros(cells.n_obs, dtype=bool)
-    return training_rows(cells.layers[COUNTS], size, fields.encode(cells.obs), none)[0]
+    return training_rows(cells.layers[COUNTS], size, fields.encode(cells.obs), none, 0)[0]
 
 
 @pytest.fixture(scope="module")

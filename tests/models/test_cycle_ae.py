@@ -13,7 +13,7 @@ from scipy import stats
 from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, labels, with_provenance
 from synthome.csr import CSRRows
 from synthome.errors import InputError, NotApplicable
-from synthome.models import context_classifier
+from synthome.models import combinations, context_classifier
 from synthome.models.context_effects import ContextEffects
 from synthome.models.cycle_ae import MOST_LOG_RATE, CycleAE, CycleAEConfig, CycleAEGenerator
 from synthome.simulate.contexts import true_log_rate
@@ -331,6 +331,23 @@ def test_same_seed_same_model_and_another_seed_another_one(few_genes):
     draws = [m.sample(40, None, np.random.default_rng(0)).X for m in (one, same, other)]
     assert_array_equal(draws[0], draws[1])
     assert not np.array_equal(draws[0], draws[2])
+
+
+def test_many_cells_are_streamed_and_give_about_the_same_model(train, fresh, model, monkeypatch):
+    """Effects and start to the bit; what minibatches train, as well in another order."""
+    monkeypatch.setattr(combinations, "MOST_VALUES", 1000)
+    monkeypatch.setattr(combinations, "ROWS_OF_A_CHUNK", 300)
+    dense, own = [], CSRRows.of
+    monkeypatch.setattr(CSRRows, "of", lambda matrix: dense.append(matrix.shape[0]) or own(matrix))
+    streamed = CycleAEGenerator(CONFIG).fit(train)
+    assert sum(dense) < 0.2 * train.n_obs  # the cells set aside alone are held a second time
+    for name, effect in streamed.effects.state().items():
+        assert_array_equal(effect, model.effects.state()[name])
+    nll = [each.cell_scores(fresh)["nll"].mean() for each in (model, streamed)]
+    assert nll[0] != nll[1]
+    assert nll[1] == pytest.approx(nll[0], abs=1.0)
+    again = CycleAEGenerator(CONFIG).fit(train)
+    assert_array_equal(again.embed(fresh), streamed.embed(fresh))
 
 
 # Counterfactual cells

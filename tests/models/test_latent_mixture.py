@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.mixture import GaussianMixture
 
+from synthome.models import latent_mixture
 from synthome.models.latent_mixture import ROWS_PER_COMPONENT, LatentMixture
 
 CENTRES = {"a": [(-4.0, 0.0), (4.0, 2.0)], "b": [(0.0, -5.0)]}
@@ -60,6 +62,19 @@ def test_draws_follow_the_mixture_of_their_class(mixture):
         expected = within + (loc - mean).T @ np.diag(weight) @ (loc - mean)
         np.testing.assert_allclose(part.mean(axis=0), mean, atol=0.08)
         np.testing.assert_allclose(np.cov(part.T), expected, rtol=0.05, atol=0.05)
+
+
+def test_components_of_many_rows_are_found_in_some_and_measured_in_all(monkeypatch):
+    loc, variance, labels = posteriors()
+    seen, own = [], GaussianMixture.fit
+    monkeypatch.setattr(GaussianMixture, "fit", lambda self, x: seen.append(len(x)) or own(self, x))
+    whole = LatentMixture.fit(loc, variance, labels, max_components=3, seed=0)
+    monkeypatch.setattr(latent_mixture, "MOST_ROWS", 300)
+    some = LatentMixture.fit(loc, variance, labels, max_components=3, seed=0)
+    assert set(seen) == {400, 300}
+    np.testing.assert_array_equal(some.of_class, whole.of_class)
+    for k in whole.loc:  # the same components, in any order
+        assert np.abs(some.loc - k).max(axis=1).min() < 0.1
 
 
 def test_temperature_multiplies_the_spread_of_a_component():

@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from synthome.anndata_schema import UNS, folds_to_test
 from synthome.errors import InputError
+from synthome.preprocessing import splits
 from synthome.preprocessing.splits import SplitConfig, assign_folds, fold_parts, set_aside
 
 relaxed = settings(deadline=None, max_examples=40)
@@ -319,3 +320,9 @@ def test_few_groups_are_divided_and_nothing_may_be_asked_for():
     assert not set_aside(few, 0.0, seed=0).any()
     assert set_aside(grouped([0, 1]), 0.1, seed=0).sum() == 1
     assert not set_aside(grouped([0]), 0.1, seed=0).any()
+
+
+def test_no_more_rows_are_set_aside_than_tell_much(monkeypatch):
+    monkeypatch.setattr(splits, "MOST_ASIDE", 30)
+    assert set_aside(grouped(list(range(1000))), 0.1, seed=0).sum() == 30
+    assert set_aside(grouped(list(range(100))), 0.1, seed=0).sum() == 10

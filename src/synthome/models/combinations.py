@@ -3,6 +3,10 @@
 A combination is one category of each field, as a row of codes; the first field is the label.
 """
 
+from contextlib import closing
+from dataclasses import replace
+from typing import cast
+
 import numpy as np
 import torch
 from anndata import AnnData
@@ -15,10 +19,15 @@ from synthome.csr import CSRRows
 from synthome.errors import InputError, NotApplicable
 from synthome.fields import Codes, Fields
 from synthome.models.depths import Depths
+from synthome.rng import generator
+from synthome.training.chunks import ChunkStream
+from synthome.training.chunks_load import PickedRows
 
 ROWS_AT_A_TIME = 1_024
+MOST_VALUES = 2**26  # counts that are held a second time, for minibatches that are quicker
+ROWS_OF_A_CHUNK, BATCH_SIZE = 2**14, 256  # where there are more; training sets its own batch size
 
-Rows = list[CSRRows | Tensor]  # counts, library sizes and codes
+Rows = tuple[CSRRows, Tensor, Tensor]  # counts, library sizes and codes
 
 
 def label_first(train: AnnData) -> list[str]:
@@ -73,13 +82,40 @@ def training_rows(
     library_size: Float[np.ndarray, " n_obs"],
     codes: Codes,
     aside: Bool[np.ndarray, " n_obs"],
-) -> tuple[Rows, Rows | None]:
-    """What is trained on, and the rows ``aside`` that end training; None without any."""
-    rows = CSRRows.of(counts), as_tensor(library_size), torch.from_numpy(codes)
-    kept, others = (
-        [part[torch.from_numpy(np.flatnonzero(mask))] for part in rows] for mask in (~aside, aside)
-    )
-    return kept, others if aside.any() else None
+    seed: int,
+) -> tuple[Rows | ChunkStream, Rows | None]:
+    """What is trained on, and the rows ``aside`` that end training; None without any.
+
+    Beyond ``MOST_VALUES``, what is trained on is a stream of shuffled minibatches from the matrix
+    as it is, of which no second copy is made.
+    """
+
+    def rows_of(index: Int[np.ndarray, " n_rows"]) -> Rows:
+        size = as_tensor(library_size[index])
+        return CSRRows.of(counts[index]), size, torch.from_numpy(codes[index])
+
+    kept, others = np.flatnonzero(~aside), np.flatnonzero(aside)
+    held_out = rows_of(others) if len(others) else None
+    if counts.nnz <= MOST_VALUES:
+        return rows_of(kept), held_out
+    order = generator(seed, "rows that are streamed").permutation(kept)
+    chunks = [
+        PickedRows(counts, order[a : a + ROWS_OF_A_CHUNK])
+        for a in range(0, len(order), ROWS_OF_A_CHUNK)
+    ]
+    arrays = library_size[order].astype(np.float32), codes[order]
+    return ChunkStream(chunks, arrays, BATCH_SIZE, seed), held_out
+
+
+def some_rows(rows: Rows | ChunkStream, n_rows: int, seed: int) -> Rows:
+    """At most so many of the rows that are trained on, drawn at random."""
+    if isinstance(rows, ChunkStream):
+        epoch = replace(rows, batch_size=n_rows, seed=seed).epoch(0)
+        with closing(epoch):
+            return cast(Rows, next(epoch))
+    counts, size, codes = rows
+    index = torch.from_numpy(generator(seed, "some rows").permutation(len(counts))[:n_rows])
+    return counts[index], size[index], codes[index]
 
 
 def combinations_of(

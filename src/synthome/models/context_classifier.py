@@ -12,7 +12,6 @@ Guo, Pleiss, Sun, Weinberger (2017), ICML, PMLR 70, 1321-1330.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +19,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from synthome.csr import CSRRows
+from synthome.models.combinations import Rows, some_rows
+from synthome.training.chunks import ChunkStream
 from synthome.training.config import TrainingConfig
 from synthome.training.loop import fit
 
 N_HIDDEN = 64
 N_BINS = 10
+START_ROWS = 2_000  # that m and s are measured on
 LEAST_SPREAD = 0.05  # of log expression; a gene that hardly varies tells no context
 TRAINING = TrainingConfig(
     learning_rate=1e-3,
@@ -34,8 +36,6 @@ TRAINING = TrainingConfig(
     weight_decay=1e-3,
     patience=4,
 )
-
-Minibatch = tuple[CSRRows, Tensor, Tensor]  # counts, library sizes, codes
 
 
 class ContextClassifier(nn.Module):
@@ -89,8 +89,8 @@ class ContextClassifier(nn.Module):
 
 def fit_classifier(
     classifier: ContextClassifier,
-    rows: Sequence[Any],
-    held_out: Sequence[Any] | None,
+    rows: Rows | ChunkStream,
+    held_out: Rows | None,
     target_sum: float,
     names: Sequence[str],
     seed: int,
@@ -103,15 +103,13 @@ def fit_classifier(
     without cells that were set aside.
     """
     classifier.requires_grad_(True)
-    counts, size, codes = rows
     with torch.no_grad():
         classifier.target_sum.fill_(target_sum)
-        some = torch.arange(min(len(counts), 2_000))
-        y = classifier.log_expression(counts[some], size[some])
+        y = classifier.log_expression(*some_rows(rows, START_ROWS, seed)[:2])
         classifier.mean.copy_(y.mean(dim=0))
         classifier.spread.copy_(y.std(dim=0).clamp(min=LEAST_SPREAD))
     fit(
-        classifier, [counts, size, codes], TRAINING, seed=seed, validation=held_out,
+        classifier, rows, TRAINING, seed=seed, validation=held_out,
         description="classifier of contexts",
     )  # fmt: skip
     classifier.requires_grad_(False)

@@ -21,7 +21,7 @@ counts of the pools, and A = (D + W^-1)^-1,
     C = U S U' + D                                                                              (4)
     u = (S^-1 + U' A U)^-1 U' A z,   z = f + (Y - W 1) / W,   alpha = A (z - U u)               (5)
 
-so that a step takes R numbers and not K: 30 types of 40 donors are 1,200 pools, of 71 columns. Where
+so that a step takes R numbers and not K: 30 types of 40 donors are 1,200 pools of 71 columns. Where
 interactions have more than ``MOST_COLUMNS``, the largest count as noise.
 
 In a gene, all fields may act (s_f is s_m for each), or all but one, or none but the first, the
@@ -208,7 +208,7 @@ class ContextEffects:
             effect[seen] -= mean
             base = base + mean
             main.append(effect)
-        pairs = {
+        pairs: dict[Key, tuple[np.ndarray, np.ndarray]] = {
             term.key: (term.codes, values[term.key].T)
             for term in sorted((*prior.shared, *prior.alone), key=lambda term: term.key)
             if len(term.key) == 2

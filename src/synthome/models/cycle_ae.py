@@ -334,7 +334,7 @@ class CycleAEGenerator:
                 )
             some = np.sort(generator(self.seed, "start").permutation(train.n_obs)[:START_ROWS])
             self.network.begin(effects, counts[some], size[some], codes[some], self.seed)
-            kept, held_out = training_rows(counts, size, codes, aside)
+            kept, held_out = training_rows(counts, size, codes, aside, self.seed)
             self.classifier_scores = fit_classifier(
                 self.network.classifier,
                 kept,

@@ -7,7 +7,8 @@ to the means m_i; a component of n_c rows, of d dimensions, has covariance
 
 with C_c the covariance of its means, and C that of all means around the means of their components:
 few rows do not show a covariance of d dimensions. The number of components is the one with the
-smallest Bayesian information criterion; each has ``ROWS_PER_COMPONENT`` rows or more.
+smallest Bayesian information criterion; each has ``ROWS_PER_COMPONENT`` rows or more. Where a class
+has more than ``MOST_ROWS``, components are found in so many of them, and all rows are told apart.
 """
 
 import warnings
@@ -18,7 +19,10 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float, Int
 
+from synthome.rng import generator
+
 ROWS_PER_COMPONENT = 50
+MOST_ROWS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +111,14 @@ def _components(
     from sklearn.mixture import GaussianMixture
 
     best, found = np.inf, np.zeros(len(loc), dtype=np.int64)
+    some = loc
+    if len(loc) > MOST_ROWS:
+        some = loc[generator(seed, "components").permutation(len(loc))[:MOST_ROWS]]
     for k in range(1, min(max_components, len(loc) // ROWS_PER_COMPONENT) + 1):
         mixture = GaussianMixture(k, covariance_type="diag", reg_covar=1e-3, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            criterion = mixture.fit(loc).bic(loc)
+            criterion = mixture.fit(some).bic(some)
         if criterion < best:
             best, found = criterion, mixture.predict(loc)
     return np.unique(found, return_inverse=True)[1]

@@ -266,7 +266,7 @@ class PublishedCycleAEGenerator:
         self.combinations, place, self.combination_cells = combinations_of(codes)
         self.depths = Depths.fit(train, size, combination_names(place))
         aside = set_aside(train, self.config.training.validation_fraction, self.seed)
-        rows, held_out = training_rows(counts, size, codes, aside)
+        rows, held_out = training_rows(counts, size, codes, aside, self.seed)
         with cpu_threads(self.config.training.threads):
             with seeded(self.seed):
                 self.network = PublishedCycleAE(train.n_vars, self.fields.sizes, self.config)

@@ -34,6 +34,7 @@ from synthome.rng import generator
 MIN_PER_CLASS = 3
 NEVER_TESTED = -1  # fold of rows that are in every training part of a repeat
 ENOUGH_GROUPS = 20  # from which on whole groups are set aside to end training
+MOST_ASIDE = 10_000  # rows
 MAX_DEALS = 20  # tries to bring each class into each test part, when groups mix classes
 
 logger = logging.getLogger(__name__)
@@ -248,6 +249,7 @@ def set_aside(adata: AnnData, fraction: float, seed: int) -> np.ndarray:
     """Rows that end training but are not trained on, as a mask (n_obs,).
 
     Whole groups (twins, donors) when there are at least twenty; single rows when there are fewer.
+    No more than about ``MOST_ASIDE``, as they are all looked at after each epoch.
     """
     if fraction == 0.0 or adata.n_obs < 2:
         return np.zeros(adata.n_obs, dtype=bool)
@@ -259,5 +261,6 @@ def set_aside(adata: AnnData, fraction: float, seed: int) -> np.ndarray:
             group = codes
     order = generator(seed, "aside").permutation(np.unique(group))
     size = np.bincount(group - group.min())[order - group.min()].cumsum()
-    n_groups = int(np.searchsorted(size, fraction * adata.n_obs, side="right"))
+    wanted = min(fraction * adata.n_obs, MOST_ASIDE)
+    n_groups = int(np.searchsorted(size, wanted, side="right"))
     return np.isin(group, order[: max(1, n_groups)])

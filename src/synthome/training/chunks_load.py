@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Int
 from scipy import sparse
 
 from synthome.errors import InputError
@@ -124,6 +125,31 @@ def block_chunks(
     """
     starts = range(0, n_obs, block)
     return [RowBlock(read_rows, start, min(start + block, n_obs), n_vars) for start in starts]
+
+
+@dataclass(frozen=True, eq=False)
+class PickedRows:
+    """Rows from all over a matrix in memory, as a chunk: a copy of no more than these."""
+
+    matrix: sparse.csr_matrix
+    rows: Int[np.ndarray, " n_obs"]
+
+    @property
+    def n_obs(self) -> int:
+        """Cells."""
+        return len(self.rows)
+
+    @property
+    def n_vars(self) -> int:
+        """Genes."""
+        return int(self.matrix.shape[1])
+
+    def load(self) -> sparse.csr_matrix:
+        """Their values."""
+        return self.matrix[self.rows]
+
+    def __repr__(self) -> str:
+        return f"{self.n_obs:,} rows of {self.matrix.shape[0]:,}"
 
 
 @compiled
