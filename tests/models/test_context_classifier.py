@@ -101,7 +101,7 @@ def test_it_reads_log_expression_of_the_whole_library(fitted, cells, halves):
 def test_another_sum_of_the_library_is_heeded(halves, fields):
     """Data may come as counts per thousand, or per million."""
     counts, size, codes = halves[0]
-    network, _ = fit_to([counts, size, codes], None, fields, target_sum=1e3)
+    network, _ = fit_to((counts, size, codes), None, fields, target_sum=1e3)
     found = network.log_expression(counts, size)
     expected = np.log1p(1e3 * counts.dense().numpy() / size.numpy()[:, None])
     assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
@@ -134,7 +134,7 @@ def test_contexts_that_differ_are_told_apart_in_cells_set_aside(fitted, halves, 
 
 def test_a_field_that_cannot_be_told_has_the_scores_of_chance(halves, fields):
     """Shuffled conditions: as right as a coin, whatever it has learnt by heart."""
-    rows, held_out = ([counts, size, codes.clone()] for counts, size, codes in halves)
+    rows, held_out = ((counts, size, codes.clone()) for counts, size, codes in halves)
     for each in (rows, held_out):
         each[2][:, 2] = torch.from_numpy(np.random.default_rng(0).integers(0, 2, len(each[2])))
     _, scores = fit_to(rows, held_out, fields)
@@ -168,7 +168,7 @@ def test_only_the_given_rows_are_read(fitted, halves, fields):
         one = context_classifier.TRAINING.model_copy(update={"max_epochs": 1})
         patch.setattr(context_classifier, "TRAINING", one)
         made = []
-        for other in (held_out, [held_out[0], 3.0 * held_out[1], held_out[2].flip(0)]):
+        for other in (held_out, (held_out[0], 3.0 * held_out[1], held_out[2].flip(0))):
             torch.manual_seed(1)
             made.append(ContextClassifier(rows[0].n_vars, fields.sizes))
             fit_classifier(made[-1], rows, other, TARGET_SUM, fields.names, 1)
@@ -195,6 +195,6 @@ def test_a_gene_that_never_varies_tells_nothing(halves, fields):
     rows, _ = halves
     dense = rows[0].dense()
     dense[:, 3] = 0.0
-    network, _ = fit_to([CSRRows.of(dense.numpy()), *rows[1:]], None, fields)
+    network, _ = fit_to((CSRRows.of(dense.numpy()), *rows[1:]), None, fields)
     assert network.spread[3] == pytest.approx(context_classifier.LEAST_SPREAD)
     assert all(torch.isfinite(p).all() for p in network.parameters())
