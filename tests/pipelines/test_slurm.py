@@ -122,6 +122,14 @@ def test_each_seed_of_an_array_has_a_project_of_its_own(submit):
     bootstrap_project(PROJECT)
 
 
+def test_each_gpu_of_the_machine_is_a_rank(submit):
+    """And one alone is no rank, so that systems which train on one need not know of them."""
+    for n, expected in (("1", ""), ("4", ",ranks=4")):
+        done, lines, _ = submit(PIPELINE="cycle_ae", SLURM_GPUS_ON_NODE=n)
+        assert done.returncode == 0, done.stderr
+        assert lines[-1] == f"--params=n_jobs=8{expected}"
+
+
 def test_a_job_that_fails_has_failed_for_slurm_too(submit):
     """`sacct` and dependent jobs look at the exit code."""
     assert submit(PIPELINE="rare_vae", CODE="3")[0].returncode == 3

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from synthome.config import Config
 from synthome.errors import InputError
@@ -82,11 +82,13 @@ class Architecture(Config):
 class GeneratorSettings(Config):
     """Which architecture of a system is used, and the options of each.
 
-    The options of the chosen one are checked as soon as the parameters are read.
+    The options of the chosen one are checked as soon as the parameters are read. ``ranks``
+    processes train it side by side, one on each GPU; see ``training.ranks``.
     """
 
     architecture: str
     seed: NonNegativeInt = 0
+    ranks: PositiveInt = 1
     architectures: dict[str, Architecture]
 
     @model_validator(mode="after")

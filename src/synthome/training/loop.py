@@ -1,8 +1,8 @@
 """One training loop, in plain PyTorch, for every model of the project.
 
 The data live on the device as whole tensors; a minibatch is an index into them. Those that are too
-large for that come as minibatches of a ``ChunkStream``. Losses add up on the device and are read
-once an epoch. A run that was killed goes on from its checkpoint and ends with the same weights, to
+large for that come as minibatches of a ``ChunkStream``. Several ranks may train side by side, see
+``ranks``. Losses add up on the device and are read once an epoch. A run that was killed goes on from its checkpoint and ends with the same weights, to
 the bit, because the checkpoint holds every state that moves.
 """
 
@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from synthome.csr import CSRRows
 from synthome.errors import InputError
 from synthome.progress import Progress, progress
-from synthome.rng import seeded
+from synthome.rng import seeded, stream
+from synthome.training import ranks
 from synthome.training.chunks import ChunkStream, Minibatch
 from synthome.training.config import TrainingConfig
 from synthome.training.device import autocast, cpu_threads, memory_kept, pick_device
@@ -117,18 +118,27 @@ def fit(
     Diverged
         If the loss of an epoch is not finite.
     InputError
-        If ``config.device`` is not there.
+        If ``config.device`` is not there, or if several ranks are to train on one tissue.
     """
-    device = pick_device(config.device)
+    if ranks.n_ranks() > 1 and any(isinstance(each, TissueRows) for each in _parts(data)):
+        raise InputError("The spots of a tissue are trained on together. Train it with ranks=1.")
+    device = ranks.own_device(pick_device(config.device))
     model.to(device)
+    ranks.begin_alike(model)
     rows: list[Rows] | ChunkStream
     if isinstance(data, ChunkStream):
-        rows = replace(data, batch_size=config.batch_size, seed=seed, device=device)
+        rows = replace(
+            data, batch_size=config.batch_size, seed=seed, device=device,
+            rank=ranks.rank(), n_ranks=ranks.n_ranks(),
+        )  # fmt: skip
     else:
         rows = [tensor.to(device) for tensor in data]
     held_out = [tensor.to(device) for tensor in validation] if validation is not None else None
+    if ranks.rank() > 0:  # one speaks for all, and each has a checkpoint
+        on_epoch = None
+        checkpoint = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{ranks.rank()}")
     with (
-        seeded(seed),
+        seeded(stream(seed, "rank", ranks.rank()) if ranks.rank() else seed),
         cpu_threads(config.threads),
         memory_kept(device),
         closing(_Run(model, rows, held_out, config, seed, f"{description} {seed}")) as run,
@@ -182,7 +192,8 @@ class _Run:
         if isinstance(rows, ChunkStream):
             self.device, n_minibatches = torch.device(rows.device), rows.n_minibatches
         else:
-            self.device, n_minibatches = rows[0].device, -(-len(rows[0]) // config.batch_size)
+            self.device = rows[0].device
+            n_minibatches = -(-(len(rows[0]) // ranks.n_ranks()) // config.batch_size)
         self.adversarial = model if isinstance(model, Adversarial) else None
         self.players, betas = [model], config.betas
         if self.adversarial is not None:
@@ -269,7 +280,7 @@ class _Run:
             within.n_done, within.n_seen = within.n_done + 1, within.n_seen + n_obs
             if often is not None and within.n_done % often == 0:
                 self.save(cast(Path, checkpoint))
-        return {name: value.item() / within.n_seen for name, value in within.totals.items()}
+        return _means(within.totals, within.n_seen)
 
     def _step(self, minibatch: Sequence[Any], kl_weight: float) -> dict[str, Tensor]:
         if self.adversarial is not None:
@@ -285,6 +296,7 @@ class _Run:
         optimizer, parameters = self.optimizers[i], self.parameters[i]
         optimizer.zero_grad(set_to_none=True)
         loss.backward(inputs=parameters)
+        ranks.average_gradients(parameters)
         if self.config.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
         optimizer.step()
@@ -305,13 +317,19 @@ class _Run:
         With ``steps_per_epoch``, as many minibatches as it says: passes over the rows, each in an
         order of its own, and a part of a pass at the end.
         """
-        n_obs, n_steps = len(data[0]), self.config.steps_per_epoch
+        n_obs, n_steps = len(data[0]) // ranks.n_ranks(), self.config.steps_per_epoch
         if n_obs <= self.config.batch_size:
+            own = data
+            if ranks.n_ranks() > 1:
+                index = ranks.own_part(torch.arange(len(data[0]), device=self.device))
+                own = [rows[index] for rows in data]
             for _ in range(n_steps or 1):
-                yield data
+                yield own
             return
         n_rows = n_obs if n_steps is None else n_steps * self.config.batch_size
-        passes = [self._order(data[0]) for _ in range(-(-n_rows // n_obs))]
+        passes = [
+            ranks.own_part(ranks.agreed(self._order(data[0]))) for _ in range(-(-n_rows // n_obs))
+        ]
         for index in minibatches(torch.cat(passes)[:n_rows], self.config.batch_size):
             yield [rows[index] for rows in data]
 
@@ -328,13 +346,14 @@ class _Run:
         totals: dict[str, Tensor] = {}
         with seeded(self.seed):  # the same noise in every epoch: differences are the model's
             in_order = torch.arange(len(held_out[0]), device=self.device)
+            in_order = in_order[ranks.rank() :: ranks.n_ranks()]
             for index in in_order.split(self.config.batch_size):
                 with autocast(self.device, self.config.precision):
                     terms = cast(Trainable, self.model).loss(
                         *(cast(Tensor, rows[index]) for rows in held_out), kl_weight=1.0
                     )
                 _accumulate(totals, terms, len(index))
-        return {name: value.item() / len(held_out[0]) for name, value in totals.items()}
+        return _means(totals, len(in_order))
 
     def _note_best(self, row: Epoch) -> None:
         if self.held_out is None:
@@ -365,7 +384,8 @@ class _Run:
             sums = [_values(rows).double().sum().item() for rows in self.rows]
             data = f"{sums} {[t.shape for t in self.rows]}"
         shapes = [tuple(p.shape) for p in self.model.parameters()]
-        return f"{self.config!r} {self.name} {data} {type(self.model).__name__} {shapes}"
+        part = f"{ranks.rank()} of {ranks.n_ranks()} " if ranks.n_ranks() > 1 else ""
+        return f"{part}{self.config!r} {self.name} {data} {type(self.model).__name__} {shapes}"
 
     def save(self, path: Path) -> None:
         """Write the checkpoint aside, then put it in place, so that a kill leaves a whole one."""
@@ -421,6 +441,10 @@ class _Run:
             torch.cuda.set_rng_state_all([rng.cpu() for rng in state["cuda_rng"]])
 
 
+def _parts(data: Sequence[Rows] | ChunkStream) -> Sequence[Rows]:
+    return () if isinstance(data, ChunkStream) else data
+
+
 def _no_loss(*minibatch: Tensor, kl_weight: float) -> dict[str, Tensor]:  # noqa: ARG001
     """Of a game, whose players each have their own."""
     return {}
@@ -444,6 +468,15 @@ def minibatches(order: Tensor, batch_size: int) -> list[Tensor]:
 def _accumulate(totals: dict[str, Tensor], terms: dict[str, Tensor], n_obs: int) -> None:
     for name, value in terms.items():
         totals[name] = totals.get(name, 0.0) + value.detach() * n_obs
+
+
+def _means(totals: dict[str, Tensor], n_obs: int) -> dict[str, float]:
+    """Means over the rows of all ranks, of sums over those of this one."""
+    if not totals:
+        return {}
+    n = torch.tensor(float(n_obs), device=next(iter(totals.values())).device)
+    *sums, all_obs = ranks.summed([*totals.values(), n])
+    return {name: value.item() / all_obs.item() for name, value in zip(totals, sums, strict=True)}
 
 
 def _scheduler(
