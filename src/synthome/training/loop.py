@@ -1,9 +1,10 @@
 """One training loop, in plain PyTorch, for every model of the project.
 
 The data live on the device as whole tensors; a minibatch is an index into them. Those that are too
-large for that come as minibatches of a ``ChunkStream``. Several ranks may train side by side, see
-``ranks``. Losses add up on the device and are read once an epoch. A run that was killed goes on from its checkpoint and ends with the same weights, to
-the bit, because the checkpoint holds every state that moves.
+large for that come as minibatches of a ``ChunkStream``. Several ranks may train side by side; see
+``ranks``. Losses add up on the device and are read once an epoch. A run that was killed goes on
+from its checkpoint and ends with the same weights, to the bit, because the checkpoint holds every
+state that moves.
 """
 
 import copy
