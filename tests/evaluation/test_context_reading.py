@@ -16,6 +16,7 @@ from synthome.evaluation.context_reading import (
     planted_scores,
 )
 from synthome.fields import Fields
+from synthome.models.context_effects import ContextEffects
 from synthome.models.cycle_ae import CycleAEConfig, CycleAEGenerator
 from synthome.simulate.contexts import ContextsConfig, simulate_contexts
 
@@ -123,6 +124,26 @@ def test_a_field_is_claimed_when_it_does_more_than_donors_differ(cells, factor, 
     assert list(table["field"]) == ["sex"]
     assert bool(table["claimed"].iloc[0]) is claimed
     assert table["n_donors"].iloc[0] == 12
+
+
+@pytest.mark.parametrize(("factor", "n_deals"), [(3.0, 99), (1.0, 10)])
+def test_deals_end_when_enough_had_effects_as_large(cells, monkeypatch, factor, n_deals):
+    """P by hand from the statistic of each deal: of all where few reach it, h / n where many do."""
+    seen, own = [], ContextEffects.of_pools
+    monkeypatch.setattr(ContextEffects, "of_pools", lambda *of: seen.append(own(*of)) or seen[-1])
+    config = CONFIG.model_copy(update={"n_permutations": 99})
+    more = with_donors(cells, factor)
+    table = claims(more, Fields.of(more.obs, ["cell_type", "sex"]), config)
+    observed, *null = (np.sqrt(np.square(each.main[1]).mean()) for each in seen)
+    assert table["statistic"].item() == pytest.approx(observed)
+    assert (len(null) < 99) is (n_deals == 10)
+    n_as_large = int((np.array(null) >= observed).sum())
+    if factor > 1.0:
+        assert table["p_value"].item() == (1 + n_as_large) / 100
+    else:
+        assert n_as_large == 10
+        assert null[-1] >= observed
+        assert table["p_value"].item() == 10 / len(null)
 
 
 def test_fields_that_vary_within_donors_are_not_tested(cells):

@@ -90,6 +90,26 @@ def test_nothing_held_out_is_fitted_to(cells):
     assert oracle.asked == ({target.label}, {target.source}, {"assay": target.category})
 
 
+@pytest.mark.parametrize("max_cells", [4 * N_EACH, 8 * N_EACH])
+def test_of_very_many_cells_some_are_drawn_in_the_shares_of_their_combinations(cells, max_cells):
+    """Models are fitted to these alone; a quarter are source and target, which are scored."""
+    many = AnnData(
+        sparse.vstack([cells.X] * 4, format="csr"),
+        obs=pd.concat([cells.obs] * 4).set_axis(np.arange(4 * cells.n_obs).astype(str)),
+        layers={COUNTS: sparse.vstack([cells.layers[COUNTS]] * 4, format="csr")},
+        uns=cells.uns,
+    )
+    oracle = Oracle(many)
+    config = CONFIG.model_copy(update={"max_cells": max_cells, "targets": ("a|assay|v2|v3",)})
+    table = held_out_combinations(many, {"cycle_ae": oracle.fit}, config)
+    assert scores(table, "ceiling", "n_cells") == max_cells // 8
+    own = many[oracle.seen].obs.groupby(["type", "assay"], observed=True).size()
+    assert own["a", "v2"] == max_cells // 16
+    others = own.drop([("a", "v2")])
+    assert others.sum() == max_cells * 3 // 4
+    assert others.max() - others.min() <= 1
+
+
 def test_a_field_that_all_held_out_cells_share_is_set_too(cells):
     """The held-out cells were made in one place, which is known without looking at them."""
     more = cells.copy()

@@ -40,6 +40,7 @@ from synthome.anndata_schema import COUNTS, LIBRARY_SIZE, field_keys, label_key
 from synthome.config import Config
 from synthome.evaluation.counterfactual import change_scores, random_parts
 from synthome.evaluation.representations import log_expression
+from synthome.evaluation.some_rows import some_rows
 from synthome.rng import generator
 
 SCORES = ["weighted_delta_r2", "pearson_delta_top50", "e_distance", "down_accuracy"]
@@ -78,6 +79,9 @@ class HeldOutConfig(Config):
         Halvings of the true cells for each of these.
     min_cells
         Of source and of target.
+    max_cells
+        Of more, so many are drawn, in the shares of their combinations, but up to a quarter of
+        source and target: models are fitted anew for each combination that is held out.
     """
 
     targets: tuple[str, ...] | None = None
@@ -86,6 +90,7 @@ class HeldOutConfig(Config):
     n_halves: PositiveInt = 5
     n_components: PositiveInt = 30
     min_cells: int = Field(default=30, ge=8)
+    max_cells: PositiveInt = 20_000
     seed: NonNegativeInt = 0
 
 
@@ -163,8 +168,9 @@ def held_out_combinations(
     """
     rows = []
     for target in choose_targets(adata, config):
+        some = _some_cells(adata, target, config)
         for deal in range(config.n_deals):
-            rows += list(_one_deal(adata, target, fits, config, deal))
+            rows += list(_one_deal(some, target, fits, config, deal))
     numbers = [*SCORES, "n_changed", "n_cells"]
     table = pd.DataFrame(rows, columns=[*KEY, *numbers]).astype(dict.fromkeys(numbers, float))
     grouped = table.groupby(KEY, sort=False)
@@ -174,6 +180,19 @@ def held_out_combinations(
     good = result["target"].map(ceiling) >= INFORMATIVE_CEILING
     result["informative"] = good & (result["n_changed"] >= INFORMATIVE_GENES)
     return result.astype({"n_cells": int})
+
+
+def _some_cells(adata: AnnData, target: Target, config: HeldOutConfig) -> AnnData:
+    """At most ``max_cells``: a quarter are source and target, where they have as many."""
+    if adata.n_obs <= config.max_cells:
+        return adata
+    context = adata.obs[target.field].astype(str).isin([target.source, target.category])
+    own = ((adata.obs[label_key(adata)].astype(str) == target.label) & context).to_numpy()
+    parts = []
+    for mask, n in ((own, config.max_cells // 4), (~own, config.max_cells * 3 // 4)):
+        rows = np.flatnonzero(mask)
+        parts.append(rows[some_rows(adata[rows], n, config.seed)])
+    return adata[np.sort(np.concatenate(parts))].copy()
 
 
 def _one_deal(

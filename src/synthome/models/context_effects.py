@@ -52,6 +52,7 @@ from scipy import sparse
 from torch import Tensor
 
 from synthome.config import Config
+from synthome.training.device import cpu_threads
 
 Codes = Int[np.ndarray, "n_obs n_fields"]
 Key = tuple[int, ...]  # one field, or two that interact
@@ -197,7 +198,19 @@ class ContextEffects:
         """
         config = config or ContextEffectsConfig()
         pools = Pools.of(counts, library_size, codes, donor, config.max_pools)
-        prior = _Prior.of(pools, config)
+        depth = _depth(np.log(np.maximum(library_size, 1.0)), codes, sizes)
+        return cls.of_pools(pools, sizes, depth, config)
+
+    @classmethod
+    def of_pools(
+        cls,
+        pools: Pools,
+        sizes: Sequence[int],
+        depth: tuple[Float[np.ndarray, " _"], ...] = (),
+        config: ContextEffectsConfig | None = None,
+    ) -> Self:
+        """The same of cells that are pooled already, with known effects on the library size."""
+        prior = _Prior.of(pools, config or ContextEffectsConfig())
         base, values = prior.fit(pools)
         main = []
         for f, n in enumerate(sizes):
@@ -213,7 +226,6 @@ class ContextEffects:
             for term in sorted((*prior.shared, *prior.alone), key=lambda term: term.key)
             if len(term.key) == 2
         }
-        depth = _depth(np.log(np.maximum(library_size, 1.0)), codes, sizes)
         return cls(base, tuple(main), pairs, depth)
 
     @property
@@ -372,7 +384,8 @@ class _Prior:
         base = pools.log_rate
         fits, start = [], np.zeros(pools.counts.T.shape)
         for setting in self.settings:  # modes are near one another
-            values, alpha, evidence, start = self._in_blocks(setting, pools, base, start)
+            with cpu_threads(1):  # many small matrices: threads stand in each other's way
+                values, alpha, evidence, start = self._in_blocks(setting, pools, base, start)
             own = [
                 variance * alpha[:, np.argsort(term.place)]
                 for term, variance in zip(self.alone, setting.alone, strict=True)
