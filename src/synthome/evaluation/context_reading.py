@@ -237,7 +237,8 @@ def claims(prepared: AnnData, fields: Fields, config: ContextReadingConfig) -> p
 
         observed = spread(category)
         rng = generator(config.seed, "claims", name)
-        null, n_exceeded = [], 0
+        null: list[float] = []
+        n_exceeded = 0
         while len(null) < config.n_permutations and n_exceeded < ENOUGH:
             null.append(spread(rng.permutation(category)))
             n_exceeded += null[-1] >= observed
