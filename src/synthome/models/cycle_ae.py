@@ -57,7 +57,7 @@ from synthome.anndata_schema import group_key
 from synthome.anndata_schema import labels as labels_of
 from synthome.config import Config
 from synthome.csr import CSRRows
-from synthome.distributions import nb_log_prob
+from synthome.distributions import nb_row_log_prob
 from synthome.fields import Codes, Fields
 from synthome.generator import class_labels
 from synthome.models.combinations import (
@@ -167,13 +167,7 @@ class CycleAE(nn.Module):
         self, h: Float[Tensor, "n_obs n_latent"], codes: Int[Tensor, "n_obs n_fields"]
     ) -> list[Float[Tensor, "n_obs n_vars"]]:
         """The brackets of eq. 1: the base, each field, each pair."""
-        found = self.effects(codes)
-        found[0] = found[0] + self.loadings(h)
-        for f in range(len(self.sizes)):
-            grouping = Grouping.of(codes[:, f])
-            own = low_rank_maps(self.field_encoder[f](h), self.down[f], self.up[f], None, grouping)
-            found[1 + f] = found[1 + f] + self.log_scale[f].exp() * self.field_decoder[f](own)
-        return found
+        return _heads(self.effects(codes), self.moves(h, codes))
 
     def effects(self, codes: Int[Tensor, "n_obs n_fields"]) -> list[Float[Tensor, "..."]]:
         """The heads at h = 0, the base being the same for all cells."""
@@ -184,38 +178,63 @@ class CycleAE(nn.Module):
             found.append(getattr(self, f"pair_{a}_{b}")[row])
         return found
 
+    def moves(
+        self, h: Float[Tensor, "n_obs n_latent"], codes: Int[Tensor, "n_obs n_fields"]
+    ) -> list[Float[Tensor, "n_obs n_vars"]]:
+        """What h adds to the base and to each field."""
+        latents = self._latents(h, codes)
+        return [x @ w.T for x, w in zip(latents, self._decoders, strict=True)]
+
+    def moved(
+        self, h: Float[Tensor, "n_obs n_latent"], codes: Int[Tensor, "n_obs n_fields"]
+    ) -> Float[Tensor, "n_obs n_vars"]:
+        """The sum of ``moves``, in one product."""
+        return torch.cat(self._latents(h, codes), dim=1) @ torch.cat(self._decoders, dim=1).T
+
+    def _latents(self, h: Tensor, codes: Tensor) -> list[Tensor]:
+        """H, and s_f M_f[c_f] E_f h of each field."""
+        found = [h]
+        for f, encoder in enumerate(self.field_encoder):
+            grouping = Grouping.of(codes[:, f])
+            own = low_rank_maps(encoder(h), self.down[f], self.up[f], None, grouping)
+            found.append(self.log_scale[f].exp() * own)
+        return found
+
+    @property
+    def _decoders(self) -> list[Tensor]:
+        """W, and V_f of each field."""
+        return [self.loadings.weight, *(decoder.weight for decoder in self.field_decoder)]
+
     def log_rate(
         self, h: Float[Tensor, "n_obs n_latent"], codes: Int[Tensor, "n_obs n_fields"]
     ) -> Float[Tensor, "n_obs n_vars"]:
         """Eta of eq. 1."""
-        return torch.stack(self.heads(h, codes)).sum(dim=0)
+        return _sum(self.effects(codes)) + self.moved(h, codes)
 
-    def expected(
-        self, codes: Int[Tensor, "n_obs n_fields"], log_rate: Tensor | None = None
-    ) -> Float[Tensor, "n_obs n_vars"]:
-        """Log expression at a log rate; y_0 of eq. 3 without one."""
-        if log_rate is None:
-            base, *others = self.effects(codes)
-            log_rate = base + torch.stack(others).sum(dim=0)
+    def expected(self, log_rate: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Log expression y' of eq. 4 at a log rate; y_0 of eq. 3 at that of h = 0."""
         return torch.log1p(self.target_sum * log_rate.clamp(LEAST_LOG_RATE, MOST_LOG_RATE).exp())
 
     def encode(
         self, y: Float[Tensor, "n_obs n_vars"], codes: Int[Tensor, "n_obs n_fields"]
     ) -> Float[Tensor, "n_obs n_latent"]:
         """H of eq. 3, of log expression ``y``."""
-        left = y - self.expected(codes)
+        return self.state(y - self.expected(_sum(self.effects(codes))))
+
+    def state(self, left: Float[Tensor, "n_obs n_vars"]) -> Float[Tensor, "n_obs n_latent"]:
+        """Q of eq. 3, of what contexts leave of log expression."""
         h: Tensor = self.read(left) + self.correct(self.hidden(left).relu())
         return h
 
     def nll(
         self,
-        counts: Float[Tensor, "n_obs n_vars"],
+        counts: CSRRows,
         library_size: Float[Tensor, " n_obs"],
         log_rate: Float[Tensor, "n_obs n_vars"],
     ) -> Float[Tensor, " n_obs"]:
         """Eq. 2 in nats per cell."""
         log_mu = log_rate.clamp(LEAST_LOG_RATE, MOST_LOG_RATE) + library_size.log()[:, None]
-        return -nb_log_prob(counts, log_mu, self.log_theta).sum(dim=1)
+        return -nb_row_log_prob(counts, log_mu, self.log_theta)
 
     def loss(
         self,
@@ -226,28 +245,30 @@ class CycleAE(nn.Module):
     ) -> dict[str, Float[Tensor, ""]]:
         """Eqs. 4 and 5, means over cells."""
         self.classifier.eval()  # without dropout
-        x = counts.dense()
-        y = torch.log1p(x * (self.target_sum / library_size)[:, None])
+        y = torch.log1p(counts.dense() * (self.target_sum / library_size)[:, None])
         target = torch.stack(
             [torch.randint(n, (len(y),), device=y.device) for n in self.sizes], dim=1
         )
-        h = self.encode(y, codes)
-        heads = self.heads(h, codes)
-        reconstruction = self.nll(x, library_size, torch.stack(heads).sum(dim=0)).mean()
-        there = self.expected(target, self.log_rate(h, target))  # y' of eq. 4
-        back = self.encode(there, target)
-        cycle = self.nll(x, library_size, self.log_rate(back, codes)).mean()
+        effects = self.effects(codes)
+        own, others = _sum(effects), _sum(self.effects(target))  # eta at h = 0, here and there
+        h = self.state(y - self.expected(own))
+        moves = self.moves(h, codes)
+        reconstruction = self.nll(counts, library_size, own + _sum(moves)).mean()
+        there = self.expected(others + self.moved(h, target))  # y' of eq. 4
+        back = self.state(there - self.expected(others))
+        cycle = self.nll(counts, library_size, own + self.moved(back, codes)).mean()
         integration = (h - back).square().mean()
         consistency = self.classifier.nll(there, target)
-        loss = (reconstruction + cycle) / x.shape[1]
+        loss = (reconstruction + cycle) / y.shape[1]
         loss = loss + self.integration_weight * integration + self.consistency_weight * consistency
+        heads = _heads(effects, [move.detach() for move in moves])
         return {
             "loss": loss,
             "nll": reconstruction,
             "cycle": cycle,
             "integration": integration,
             "consistency": consistency,
-            **{f"norm_{k}": _norm(head.detach()) for k, head in enumerate(heads)},
+            **{f"norm_{k}": _norm(head) for k, head in enumerate(heads)},
         }
 
     @torch.no_grad()
@@ -272,7 +293,8 @@ class CycleAE(nn.Module):
             getattr(self, f"pair_{a}_{b}")[:-1] = as_tensor(effect)
         x = np.asarray(counts.todense(), dtype=np.float64)
         y = torch.log1p(as_tensor(x * (float(self.target_sum) / library_size)[:, None]))
-        left = (y - self.expected(torch.from_numpy(codes))).double().numpy()
+        own = _sum(self.effects(torch.from_numpy(codes)))
+        left = (y - self.expected(own)).double().numpy()
         k = min(self.read.out_features, *(n - 1 for n in left.shape))
         axes, scores, mean = _principal_axes(left, k, seed)
         self.read.weight.zero_()
@@ -425,7 +447,7 @@ class CycleAEGenerator:
     ) -> Float[np.ndarray, "n_obs n_latent"]:
         """State h' that is read in the contexts ``target``: eq. 4."""
         codes = torch.from_numpy(target)
-        there = self.network.expected(codes, self.network.log_rate(as_tensor(h), codes))
+        there = self.network.expected(self.network.log_rate(as_tensor(h), codes))
         return self.network.encode(there, codes).double().numpy()
 
     @torch.no_grad()
@@ -523,7 +545,7 @@ class CycleAEGenerator:
         zero, parts = np.zeros_like(h), []
         for block in blocks(len(size)):
             index = torch.arange(len(size))[block]
-            x, l_size = rows[index].dense(), as_tensor(size[block])
+            x, l_size = rows[index], as_tensor(size[block])
             rates = [as_tensor(self.log_rate(z[block], codes[block])) for z in (h, zero)]
             nll = [self.network.nll(x, l_size, rate) for rate in rates]
             parts.append(torch.stack(nll).double())
@@ -567,6 +589,19 @@ class CycleAEGenerator:
         result.combinations, result.combination_cells = cells["combinations"], cells["n"]
         result.classifier_scores = facts["classifier"]
         return result
+
+
+def _sum(parts: Sequence[Tensor]) -> Tensor:
+    """Of heads, or of what is added to them."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _heads(effects: Sequence[Tensor], moves: Sequence[Tensor]) -> list[Tensor]:
+    """Effects of the base and of fields with what h adds to them; those of pairs as they are."""
+    return [*map(torch.add, effects, moves), *effects[len(moves) :]]
 
 
 def _norm(head: Float[Tensor, "..."]) -> Float[Tensor, ""]:
