@@ -12,6 +12,7 @@ from synthome import distributions
 from synthome.csr import CSRRows
 from synthome.distributions import (
     nb_log_prob,
+    nb_row_log_prob,
     poisson_log_prob,
     softmax_nb,
     softmax_nb_rows,
@@ -37,6 +38,24 @@ def test_nb_log_prob_agrees_with_scipy(counts, log_mu, log_theta):
     """SciPy's nbinom, in its own (n, p) form, is the independent reference."""
     actual = nb_log_prob(*map(torch.from_numpy, (counts, log_mu, log_theta)))
     np.testing.assert_allclose(actual, nbinom(counts, log_mu, log_theta), rtol=1e-6, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(counts=COUNTS, log_mu=LOG_MU, log_theta=LOG_THETA)
+def test_nb_of_rows_is_the_sum_over_genes(counts, log_mu, log_theta):
+    """SciPy again; and slopes are those of the formula that makes no difference of zeros."""
+    rows, dense = CSRRows.of(counts), torch.from_numpy(counts)
+    inputs = [torch.from_numpy(x).requires_grad_() for x in (log_mu, log_theta)]
+    actual = nb_row_log_prob(rows, *inputs)
+    expected = nbinom(counts, log_mu, log_theta)
+    np.testing.assert_allclose(
+        actual.detach(), expected.sum(axis=1), rtol=1e-5, atol=1e-5 * np.abs(expected).max()
+    )
+    slopes = torch.autograd.grad(actual.sum(), inputs)
+    for slope, own in zip(
+        slopes, torch.autograd.grad(nb_log_prob(dense, *inputs).sum(), inputs), strict=True
+    ):
+        np.testing.assert_allclose(slope, own, rtol=1e-4, atol=1e-3)
 
 
 @settings(deadline=None, max_examples=50)

@@ -86,8 +86,8 @@ def nb_row_log_prob(
     """
     x, theta, odds = counts.dense(), log_theta.exp(), log_mu - log_theta
     entries = x * odds - (x + theta) * torch.nn.functional.softplus(odds)
-    own = theta[counts.indices]
-    gammas = torch.lgamma(counts.values + own) - torch.lgamma(own) - torch.lgamma(counts.values + 1)
+    gammas = torch.lgamma(counts.values + theta[counts.indices])
+    gammas = gammas - torch.lgamma(theta)[counts.indices] - torch.lgamma(counts.values + 1)
     return entries.sum(dim=1).index_add(0, counts.rows, gammas)
 
 
