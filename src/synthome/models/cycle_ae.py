@@ -40,9 +40,9 @@ effects of combinations are estimated in closed form and held fixed, as gradient
 hundred cells estimate them worse.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -203,7 +203,8 @@ class CycleAE(nn.Module):
     @property
     def _decoders(self) -> list[Tensor]:
         """W, and V_f of each field."""
-        return [self.loadings.weight, *(decoder.weight for decoder in self.field_decoder)]
+        layers = cast(Iterable[nn.Linear], self.field_decoder)
+        return [self.loadings.weight, *(layer.weight for layer in layers)]
 
     def log_rate(
         self, h: Float[Tensor, "n_obs n_latent"], codes: Int[Tensor, "n_obs n_fields"]
