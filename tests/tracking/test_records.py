@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.utils.validation import _validate_metric_name
 from pydantic import ValidationError
 
 from synthome.tracking.records import (
@@ -78,6 +79,17 @@ def test_history_becomes_one_series_per_column_over_the_epochs():
     ]
     assert {p.key for p in points} == {"training/train_loss", "training/learning_rate"}
     assert {p.step for p in points} == {1, 2, 3}
+
+
+@pytest.mark.parametrize("field", ["type × assay", "50 % dose", "a=b;c", "gène"])
+def test_mlflow_takes_metrics_that_are_named_after_columns_of_a_user(field):
+    """Of its own code: one name that it refuses loses all metrics that are sent with it."""
+    history = pd.DataFrame({"epoch": [1], f"train_norm_{field}": [1.0]})
+    (point,) = history_points(history)
+    (other,) = metric_points({f"contexts/{field}": 1.0})
+    for key in (point.key, other.key):
+        _validate_metric_name(key)
+    assert point.key.startswith("training/train_norm_")
 
 
 def test_history_without_an_epoch_column_counts_its_rows():

@@ -12,6 +12,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from synthome.config import Config
+from synthome.tracking.describe import clean_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,7 +141,7 @@ def metric_points(metrics: Mapping[str, Any], prefix: str = "") -> list[Point]:
         interval = entry.get("interval")
         if isinstance(interval, (list, tuple)) and len(interval) == 2:
             points += [(f"{name}.low", interval[0]), (f"{name}.high", interval[1])]
-    return [Point(name, float(value)) for name, value in points if _is_number(value)]
+    return [Point(clean_name(name), float(value)) for name, value in points if _is_number(value)]
 
 
 def history_points(history: "pd.DataFrame", prefix: str = "training/") -> list[Point]:
@@ -151,7 +152,7 @@ def history_points(history: "pd.DataFrame", prefix: str = "training/") -> list[P
     named = next((name for name in STEP_COLUMNS if name in history.columns), None)
     steps = range(len(history)) if named is None else history[named].astype(int)
     return [
-        Point(f"{prefix}{column}", float(value), int(step))
+        Point(clean_name(f"{prefix}{column}"), float(value), int(step))
         for column in history.columns
         if column != named
         for step, value in zip(steps, history[column].tolist(), strict=True)
