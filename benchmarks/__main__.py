@@ -18,6 +18,7 @@ CPU = (
     "graph_attention",
     "spatial_gvae_scale",
     "context_maps",
+    "context_effects",
 )
 GPU = (
     "omics_lm_training",
