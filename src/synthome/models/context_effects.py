@@ -95,7 +95,7 @@ class ContextEffectsConfig(Config):
     interaction_scales: tuple[PositiveFloat, ...] = (0.1, 0.3)
     donor_scales: tuple[PositiveFloat, ...] = (0.05, 0.3)
     residual_scale: PositiveFloat = 0.2
-    max_pools: PositiveInt = Field(default=200, ge=4)
+    max_pools: PositiveInt = Field(default=1_000, ge=4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -460,14 +460,15 @@ def _laplace(
     """
     column, d = torch.from_numpy(setting.column), setting.diagonal
     n_terms, n_columns = len(place), len(column)
-    both = (place[:, None] * n_columns + place).flatten()  # entries of U' A U, of each pool
+    i, j = torch.tril_indices(n_terms, n_terms)
+    both = (place[i] * n_columns + place[j]).flatten()  # entries of U' A U below its diagonal
     f = start
     for _ in range(NEWTON_STEPS):
         mean = (f + offset).clamp(max=40.0).exp()
         shrink = 1.0 + d * mean
         a, az = mean / shrink, (mean * f + counts - mean) / shrink
         gram = counts.new_zeros(len(f), n_columns**2)
-        gram.index_add_(1, both, a.repeat(1, n_terms**2))
+        gram.index_add_(1, both, a.repeat(1, len(i)))
         gram = gram.view(-1, n_columns, n_columns)
         gram.diagonal(dim1=1, dim2=2).add_(1.0 / column)
         root = torch.linalg.cholesky(gram)
