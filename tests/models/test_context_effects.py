@@ -118,13 +118,14 @@ def test_all_settings_are_weighed_as_by_a_loop_over_them(with_donors):
     log_evidence: list[list[float]] = []
     terms: list[list[list[np.ndarray]]] = []
     for acting, t, d in product(
-        ([1, 2], [2], [1], []), (0.1, 0.3), (0.05, 0.3) if with_donors else (0.0,)
+        ([1, 2], [2], [1], []), (0.02, 0.1, 0.3), (0.05, 0.12, 0.3) if with_donors else (0.0,)
     ):
-        if t == 0.3 and len(acting) < 2:
-            continue  # a large interaction would explain the effect of a field that does not act
+        if t > 0.02 and not acting:
+            continue  # no two fields act
         scale: dict[Key, float] = {(0,): 3.0}
         scale |= {(f,): 0.8 if f in acting else 0.02 for f in (1, 2)}
-        part = {key: scale.get(key, t) ** 2 * same[key] for key in keys}
+        scale |= {key: min(t, *(scale[f,] for f in key)) for key in keys if len(key) == 2}
+        part = {key: scale[key] ** 2 * same[key] for key in keys}
         covariance = 1.0 + sum(part.values()) + d**2 * equal(donor[:, None], 0)
         covariance = covariance + 0.2**2 * np.eye(len(y))
         log_evidence.append([])
@@ -398,9 +399,9 @@ def test_a_term_is_the_same_whether_or_not_it_is_taken_for_the_diagonal(monkeypa
     """Third field and label tell all pools apart, in another order: an interaction in D."""
     counts, size, codes, _ = few_genes((3, 4, 5), n_vars=6)
     codes[:, 1] = (7 * codes[:, 2] + codes[:, 0]) % 4  # told by the others
-    found = ContextEffects.fit(counts, size, codes, (3, 4, 5))
+    found = ContextEffects.fit(counts, size, codes, (3, 4, 5), config=PLAIN)
     monkeypatch.setattr(context_effects._Term, "is_alone", False)
-    other = ContextEffects.fit(counts, size, codes, (3, 4, 5))
+    other = ContextEffects.fit(counts, size, codes, (3, 4, 5), config=PLAIN)
     assert set(found.pairs) == set(other.pairs) == {(0, 1), (0, 2), (1, 2)}
     for key, term in found.terms(codes).items():
         assert_allclose(term, other.terms(codes)[key], atol=1e-6)
@@ -419,6 +420,31 @@ def test_interactions_of_too_many_combinations_are_noise(monkeypatch, caplog):
         assert np.corrcoef(few.main[f].ravel(), whole.main[f].ravel())[0, 1] > 0.99
     unseen = few.log_rate(codes) - few.base - sum(few.main[f][codes[:, f]] for f in range(3))
     assert np.abs(unseen).max() > 0.01  # the others are there
+
+
+@pytest.mark.parametrize("with_donors", [False, True])
+def test_what_a_field_does_everywhere_is_its_own_effect(with_donors):
+    """A fall by a fifth in a tenth of the genes, alike in all types and assays, is no interaction.
+
+    Were interactions free where the field does not act, they would have most of it; so would donors
+    if the only spread that is wide enough for them were much too wide.
+    """
+    rng = np.random.default_rng(0)
+    rows = np.array([(t, a, d % 2, d) for t, a, d in product(range(12), range(3), range(24))])
+    codes, donor = rows[:, :3].copy(), rows[:, 3].copy()
+    effect = np.where(np.arange(100) < 10, -0.25, 0.0)
+    eta = rng.normal(-6.0, 0.5, 100) + rng.normal(0, 1.0, (12, 100))[codes[:, 0]]
+    own = rng.normal(0, 0.1 if with_donors else 0.0, (24, 100))
+    for half in (own[::2], own[1::2]):
+        half -= half.mean(axis=0)  # so that the donors of both sides are alike on average
+    eta = eta + effect * codes[:, 2:] + own[donor]
+    size = np.full(len(codes), 1e5)
+    counts = sparse.csr_matrix(rng.poisson(size[:, None] * np.exp(eta)).astype(float))
+    told = donor if with_donors else None
+    found = ContextEffects.fit(counts, size, codes, (12, 3, 2), told).main[2]
+    change = found[1] - found[0]
+    assert_allclose(change[:10], -0.25, atol=0.08)
+    assert np.abs(change[10:]).max() < 0.02
 
 
 def test_very_many_pools_take_as_many_numbers_as_categories(monkeypatch):

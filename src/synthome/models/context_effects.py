@@ -25,8 +25,9 @@ so that a step takes R numbers and not K: 30 types of 40 donors are 1,200 pools 
 interactions have more than ``MOST_COLUMNS``, the largest count as noise.
 
 In a gene, all fields may act (s_f is s_m for each), or all but one, or none but the first, the
-label (s_f is s_0); with interactions of a few sizes t, small ones where a field does not act, as
-large ones would explain its effect as well; and with donors of a few spreads d. Each of these
+label (s_f is s_0); with interactions of a few sizes t, but no more than s_0 where one of the two
+fields does not act, as interactions would else explain its effect; and donors have one of a few
+spreads d, near enough to each other that none is much too wide to see a field beside. Each of these
 settings has the posterior weight that the evidence of the gene gives it (there, eq. 3.32), and
 their shares among genes are found by EM: a field that changes nothing gets nothing. The values u of
 a term, or its variance times alpha where it is in D, are its effects; a combination that no cell
@@ -92,8 +93,8 @@ class ContextEffectsConfig(Config):
     label_scale: PositiveFloat = 3.0
     main_scale: PositiveFloat = 0.8
     null_scale: PositiveFloat = 0.02
-    interaction_scales: tuple[PositiveFloat, ...] = (0.1, 0.3)
-    donor_scales: tuple[PositiveFloat, ...] = (0.05, 0.3)
+    interaction_scales: tuple[PositiveFloat, ...] = (0.02, 0.1, 0.3)
+    donor_scales: tuple[PositiveFloat, ...] = (0.05, 0.12, 0.3)
     residual_scale: PositiveFloat = 0.2
     max_pools: PositiveInt = Field(default=1_000, ge=4)
 
@@ -349,7 +350,7 @@ class _Prior:
         if with_donors:
             first.append(_Term.of((), cast(np.ndarray, pools.donor)[:, None]))
         left = MOST_COLUMNS - sum(len(term.codes) for term in first)
-        shared, alone, n_hidden = [], [], 0
+        shared, alone, hidden = [], [], []
         for term in sorted(pairs, key=lambda term: len(term.codes)):
             if term.is_alone:
                 alone.append(term)
@@ -357,7 +358,7 @@ class _Prior:
                 shared.append(term)
                 left -= len(term.codes)
             else:
-                n_hidden += 1
+                hidden.append(term)
                 logger.warning(
                     "Fields %d and %d have %s combinations: their interaction is counted as "
                     "noise, and is not carried over.",
@@ -366,11 +367,18 @@ class _Prior:
         shared.sort(key=lambda term: term.key)
         settings = []
         for scales, t, d in _settings(n_fields, with_donors, config):
-            own = [config.base_scale, *scales, *([d] if with_donors else []), *(t for _ in shared)]
+
+            def of_pair(term: _Term, scales: list[float] = scales, t: float = t) -> float:
+                return min(t, *(scales[f] for f in term.key))
+
+            own = [config.base_scale, *scales, *([d] if with_donors else []), *map(of_pair, shared)]
             sizes = [len(term.codes) for term in (*first, *shared)]
-            diagonal = config.residual_scale**2 + (len(alone) + n_hidden) * t**2
+            in_diagonal = np.square([of_pair(term) for term in alone])
+            diagonal = config.residual_scale**2 + sum(
+                of_pair(term) ** 2 for term in (*alone, *hidden)
+            )
             settings.append(
-                _Setting(np.repeat(np.square(own), sizes), (t**2,) * len(alone), diagonal)
+                _Setting(np.repeat(np.square(own), sizes), tuple(in_diagonal.tolist()), diagonal)
             )
         return cls((*first, *shared), tuple(alone), tuple(settings))
 
@@ -428,7 +436,8 @@ def _settings(
     for off in silent:
         scales = [config.null_scale if f in off else config.main_scale for f in range(n_fields)]
         scales[0] = config.label_scale
-        found += [(scales, t, d) for t in (sizes[:1] if off else sizes) for d in donors]
+        some = sizes if n_fields - len(off) > 1 else sizes[:1]  # where two fields act
+        found += [(scales, t, d) for t in some for d in donors]
     return found
 
 
