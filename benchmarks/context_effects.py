@@ -21,7 +21,11 @@ SIZES = [(20, 20), (10, 10), (20, 40)]  # categories of both fields, the claim f
 
 
 def in_pools(
-    setting: context_effects._Setting, place: Tensor, counts: Tensor, offset: Tensor, start: Tensor
+    setting: context_effects._Setting,
+    place: np.ndarray,
+    counts: Tensor,
+    offset: Tensor,
+    start: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What ``context_effects._laplace`` gives, from matrices of all pools; few genes at a time."""
     few = max(1, context_effects.ENTRIES // counts.shape[1] ** 2)  # as memory allows

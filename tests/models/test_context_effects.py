@@ -173,9 +173,7 @@ def test_log_evidence_is_that_of_quadrature(counts, shared, diagonal):
     c = u @ np.diag(shared) @ u.T + diagonal * np.eye(n)
     setting = context_effects._Setting(np.array(shared), (), diagonal)
     rows = [torch.from_numpy(each)[None] for each in (y, offset, 0.0 * y)]
-    values, alpha, evidence, mode = context_effects._laplace(
-        setting, torch.from_numpy(place), *rows
-    )
+    values, alpha, evidence, mode = context_effects._laplace(setting, place, *rows)
     assert_allclose(alpha[0], np.linalg.solve(c, mode[0]), atol=1e-4)
     assert_allclose(values[0], np.diag(shared) @ u.T @ alpha[0].numpy(), atol=1e-4)
     precision, constant = np.linalg.inv(c), 0.5 * np.linalg.slogdet(2 * np.pi * c)[1]

@@ -413,8 +413,8 @@ class _Prior:
         """Values of shared terms, alpha, log evidence and eta - b of all genes in one setting."""
         n_columns = len(setting.column)
         first = np.cumsum([0, *(len(term.codes) for term in self.shared)])[:-1]
-        place = torch.from_numpy(first[:, None] + np.stack([term.place for term in self.shared]))
-        size = max(1, ENTRIES // max(n_columns**2, place.numel() * len(place)))
+        place = first[:, None] + np.stack([term.place for term in self.shared])
+        size = max(1, ENTRIES // n_columns**2)
         log_exposure, parts = np.log(pools.exposure), []
         for a in range(0, len(base), size):
             genes = slice(a, a + size)
@@ -456,7 +456,7 @@ def _weights(
 
 def _laplace(
     setting: _Setting,
-    place: Int[Tensor, "n_terms k"],
+    place: Int[np.ndarray, "n_terms k"],
     counts: Float[Tensor, "n k"],
     offset: Float[Tensor, "n k"],
     start: Float[Tensor, "n k"],
@@ -469,22 +469,20 @@ def _laplace(
     """
     column, d = torch.from_numpy(setting.column), setting.diagonal
     n_terms, n_columns = len(place), len(column)
-    i, j = torch.tril_indices(n_terms, n_terms)
-    both = (place[i] * n_columns + place[j]).flatten()  # entries of U' A U below its diagonal
+    i, j = np.tril_indices(n_terms)
+    both = _member(place[i] * n_columns + place[j], n_columns**2)  # to U' A U, below its diagonal
+    each = _member(place, n_columns)  # U'
     f = start
     for _ in range(NEWTON_STEPS):
         mean = (f + offset).clamp(max=40.0).exp()
         shrink = 1.0 + d * mean
         a, az = mean / shrink, (mean * f + counts - mean) / shrink
-        gram = counts.new_zeros(len(f), n_columns**2)
-        gram.index_add_(1, both, a.repeat(1, len(i)))
-        gram = gram.view(-1, n_columns, n_columns)
+        gram = torch.from_numpy(both @ a.numpy().T).view(n_columns, n_columns, -1).permute(2, 0, 1)
         gram.diagonal(dim1=1, dim2=2).add_(1.0 / column)
         root = torch.linalg.cholesky(gram)
-        summed = counts.new_zeros(len(f), n_columns)
-        summed.index_add_(1, place.flatten(), az.repeat(1, n_terms))
+        summed = torch.from_numpy(each @ az.numpy().T).T
         values = torch.cholesky_solve(summed[:, :, None], root)[:, :, 0]
-        shared = values[:, place].sum(dim=1)  # U u
+        shared = torch.from_numpy(each.T @ values.numpy().T).T  # U u
         alpha = az - a * shared
         step = (shared + d * alpha - f).clamp(-LONGEST_STEP, LONGEST_STEP)
         f = f + step
@@ -496,6 +494,13 @@ def _laplace(
     evidence -= root.diagonal(dim1=1, dim2=2).log().sum(dim=1)
     evidence -= 0.5 * (shrink.log().sum(dim=1) + column.log().sum())
     return values, alpha, evidence, f
+
+
+def _member(place: Int[np.ndarray, "n_terms k"], n: int) -> sparse.csr_matrix:
+    """What sums pools by the place that each has for each term, (n, k)."""
+    n_terms, k = place.shape
+    pool = np.tile(np.arange(k), n_terms)
+    return sparse.csr_matrix((np.ones(place.size), (place.ravel(), pool)), (n, k))
 
 
 def _depth(
