@@ -108,9 +108,17 @@ def test_the_sum_of_heads_is_the_prediction(model, fresh):
     assert model.head_names[:4] == ("base", *FIELDS)
     total = np.sum(list(parts.values()), axis=0)
     assert_allclose(total, model.log_rate(h, codes), rtol=1e-6, atol=1e-6)
-    for name in model.head_names[1:]:
+    for name in (*FIELDS, "cell_type × condition"):
         assert parts[name].min() < -0.01, name  # heads are signed: each lowers some genes
         assert parts[name].max() > 0.01, name
+
+
+def test_heads_of_fields_that_do_not_interact_are_nearly_silent(model, fresh):
+    """Type and condition interact in these cells, no other two fields."""
+    parts = model.contributions(model.embed(fresh), model.codes(fresh))
+    sizes = {name: np.square(part).mean() ** 0.5 for name, part in parts.items()}
+    assert sizes["cell_type × assay"] < 0.01 < sizes["cell_type × condition"]
+    assert sizes["assay × condition"] < 0.01
 
 
 def test_log_rates_are_those_of_a_loop_over_cells(network, model, fresh):
