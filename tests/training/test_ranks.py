@@ -61,7 +61,16 @@ def test_ranks_that_were_killed_go_on_to_the_same_weights(found):
     assert not list(out.glob("killed*"))
 
 
+def test_ranks_that_have_no_place_in_common_begin_again_together(found):
+    """One lost its checkpoint: were the other to go on alone, each would wait for ever."""
+    everyone, out = found
+    for each in everyone:
+        np.testing.assert_array_equal(each["from the start"], each["noisy"])
+    assert not list(out.glob("apart*"))
+
+
 def test_one_process_is_a_rank_of_one():
+    assert ranks.is_same(3.0)
     assert (ranks.rank(), ranks.n_ranks()) == (0, 1)
     rows = torch.arange(7)
     assert ranks.own_part(rows) is rows

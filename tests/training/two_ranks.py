@@ -91,6 +91,16 @@ def run(out: Path) -> None:
     resumed = Line(noisy=True)
     fit(resumed, rows(), often, seed=0, checkpoint=path)
     note("resumed", resumed)
+    path = out / "apart"  # as after a kill between the files of two ranks
+    try:
+        fit(Line(noisy=True, dies_at=8), rows(), often, seed=0, checkpoint=path)
+    except Killed:
+        ranks.wait()
+        if ranks.rank() > 0:
+            path.with_name("apart.1").unlink()
+    again = Line(noisy=True)
+    fit(again, rows(), often, seed=0, checkpoint=path)
+    note("from the start", again)
     np.savez(out / f"{ranks.rank()} of {ranks.n_ranks()}.npz", **found)
 
 

@@ -132,9 +132,7 @@ class Pools:
         found, pool = np.unique(keys, axis=0, return_inverse=True)
         if donor is not None and len(found) > max_pools:
             return cls.of(counts, library_size, codes, None, max_pools)
-        member = sparse.csr_matrix(
-            (np.ones(len(pool)), (pool.ravel(), np.arange(len(pool)))), (len(found), len(pool))
-        )
+        member = _member(pool.reshape(1, -1), len(found))
         total = np.zeros((len(found), counts.shape[1]))
         for a in range(0, len(pool), ROWS):
             total += (member[:, a : a + ROWS] @ counts[a : a + ROWS]).toarray()
@@ -508,11 +506,7 @@ def _depth(
 ) -> tuple[Float[np.ndarray, " _"], ...]:
     """Effects of the categories on the log library size, by least squares with a slight ridge."""
     start = np.concatenate([[0], np.cumsum(sizes)])
-    columns = codes + start[:-1]
-    n, k = codes.shape
-    design = sparse.csr_matrix(
-        (np.ones(n * k), (np.repeat(np.arange(n), k), columns.ravel())), (n, int(start[-1]))
-    )
+    design = _member((codes + start[:-1]).T, int(start[-1])).T
     normal = (design.T @ design).toarray() + DEPTH_PENALTY * np.eye(int(start[-1]))
     coefficients = np.linalg.solve(normal, design.T @ (log_depth - log_depth.mean()))
     return tuple(coefficients[a:b] for a, b in pairwise(start))

@@ -407,17 +407,32 @@ class _Run:
         aside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             torch.save(state, aside)
+            ranks.wait()  # so that all have a whole one before any is put in place
             os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)
 
     def resume(self, path: Path | None) -> None:
-        """Take up the states of a checkpoint of this very run, if there is one."""
+        """Take up the states of a checkpoint of this very run, if there is one.
+
+        Several ranks go on from the same place; where they have none in common, from the start.
+        """
         if path is None:
             return
+        state = self._checkpoint(path)
+        place = -1.0
+        if state is not None:
+            place = float(state["epoch"] * self.steps + (state["within"] or {}).get("n_done", 0))
+        if not ranks.is_same(place):
+            state = None
+        if state is not None:
+            self._take_up(state)
+
+    def _checkpoint(self, path: Path) -> dict[str, Any] | None:
+        """What ``save`` wrote; None where there is nothing, or that of another run."""
         own = self._fingerprint  # now, while no other chunk of a stream is in memory
         if not path.exists():
-            return
+            return None
         try:
             state = torch.load(path, weights_only=True, map_location=self.device)
         except Exception as error:
@@ -425,8 +440,9 @@ class _Run:
                 f"The checkpoint {path} cannot be read ({type(error).__name__}). Delete it to "
                 "train from the start."
             ) from error
-        if state.get("fingerprint") != own:
-            return
+        return cast(dict[str, Any], state) if state.get("fingerprint") == own else None
+
+    def _take_up(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         for optimizer, moved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(moved)

@@ -8,6 +8,7 @@ but for noise, of which each rank draws its own. One process alone is rank 0 of 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -57,6 +58,21 @@ def agreed(tensor: Tensor) -> Tensor:
     if is_one_of_many():
         dist.broadcast(tensor, 0)
     return tensor
+
+
+def wait() -> None:
+    """Go on when all have come so far."""
+    if is_one_of_many():
+        dist.barrier()
+
+
+def is_same(value: float) -> bool:
+    """Whether all ranks have this value."""
+    if not is_one_of_many():
+        return True
+    found: list[Any] = [None] * n_ranks()
+    dist.all_gather_object(found, value)
+    return len(set(found)) == 1
 
 
 def begin_alike(module: nn.Module) -> None:
