@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Comparison, clock_of, in_pairs, seconds_of
-from synthome.models import context_effects
-from synthome.models.context_effects import CONVERGED, LONGEST_STEP, NEWTON_STEPS, Pools
+from synthome.models import pooled_effects
+from synthome.models.context_effects import ContextEffects
+from synthome.models.pooled_effects import CONVERGED, LONGEST_STEP, NEWTON_STEPS, Pools
 from synthome.training.device import cpu_threads
 
 N_VARS = 100
@@ -21,14 +22,14 @@ SIZES = [(20, 20), (10, 10), (20, 40)]  # categories of both fields, the claim f
 
 
 def in_pools(
-    setting: context_effects._Setting,
+    setting: pooled_effects.Setting,
     place: np.ndarray,
     counts: Tensor,
     offset: Tensor,
     start: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What ``context_effects._laplace`` gives, from matrices of all pools; few genes at a time."""
-    few = max(1, context_effects.ENTRIES // counts.shape[1] ** 2)  # as memory allows
+    """What ``pooled_effects.laplace`` gives, from matrices of all pools; few genes at a time."""
+    few = max(1, pooled_effects.ENTRIES // counts.shape[1] ** 2)  # as memory allows
     if len(counts) > few:
         blocks = zip(*(each.split(few) for each in (counts, offset, start)), strict=True)
         parts = [in_pools(setting, place, *block) for block in blocks]
@@ -69,11 +70,11 @@ def pools_of(sizes: tuple[int, int]) -> Pools:
 
 
 def ours(pools: Pools, sizes: tuple[int, int]) -> np.ndarray:
-    return context_effects.ContextEffects.of_pools(pools, sizes).log_rate(pools.codes)
+    return ContextEffects.of_pools(pools, sizes).log_rate(pools.codes)
 
 
 def reference(pools: Pools, sizes: tuple[int, int]) -> np.ndarray:
-    with patch.object(context_effects, "_laplace", in_pools):
+    with patch.object(pooled_effects, "laplace", in_pools):
         return ours(pools, sizes)
 
 

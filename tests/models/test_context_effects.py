@@ -11,8 +11,9 @@ from scipy import integrate, optimize, sparse
 
 from synthome.anndata_schema import COUNTS, LIBRARY_SIZE
 from synthome.fields import Fields
-from synthome.models import context_effects
-from synthome.models.context_effects import ContextEffects, ContextEffectsConfig, Key, Pools
+from synthome.models import pooled_effects
+from synthome.models.context_effects import ContextEffects
+from synthome.models.pooled_effects import ContextEffectsConfig, Key, Pools
 
 FIELDS = ["cell_type", "assay", "condition"]
 PLAIN = ContextEffectsConfig(interaction_scales=(0.3,), main_scale=0.8, null_scale=0.8)
@@ -139,7 +140,7 @@ def test_all_settings_are_weighed_as_by_a_loop_over_them(with_donors):
             terms[-1].append([np.full(len(y), alpha.sum()), *(part[key] @ alpha for key in keys)])
     evidence = np.array(log_evidence)
     share = np.ones(len(evidence)) / len(evidence)
-    for _ in range(context_effects.EM_STEPS):
+    for _ in range(pooled_effects.EM_STEPS):
         weight = np.exp(evidence - evidence.max(axis=0)) * share[:, None]
         weight /= weight.sum(axis=0)
         share = weight[:, y.sum(axis=0) >= 20].mean(axis=1)  # others say nothing of shares
@@ -171,9 +172,9 @@ def test_log_evidence_is_that_of_quadrature(counts, shared, diagonal):
     place = np.stack([0 * own, 1 + own] if len(shared) > 1 else [0 * own])
     u = np.sum([place == column for column in np.arange(len(shared))[:, None, None]], axis=1).T
     c = u @ np.diag(shared) @ u.T + diagonal * np.eye(n)
-    setting = context_effects._Setting(np.array(shared), (), diagonal)
+    setting = pooled_effects.Setting(np.array(shared), (), diagonal)
     rows = [torch.from_numpy(each)[None] for each in (y, offset, 0.0 * y)]
-    values, alpha, evidence, mode = context_effects._laplace(setting, place, *rows)
+    values, alpha, evidence, mode = pooled_effects.laplace(setting, place, *rows)
     assert_allclose(alpha[0], np.linalg.solve(c, mode[0]), atol=1e-4)
     assert_allclose(values[0], np.diag(shared) @ u.T @ alpha[0].numpy(), atol=1e-4)
     precision, constant = np.linalg.inv(c), 0.5 * np.linalg.slogdet(2 * np.pi * c)[1]
@@ -344,7 +345,7 @@ def test_genes_in_parts_are_those_of_one_part(inputs, fields):
     counts = counts[:, :50]
     whole = ContextEffects.fit(counts, size, codes, fields.sizes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(context_effects, "ENTRIES", 3 * 12**2)
+        patch.setattr(pooled_effects, "ENTRIES", 3 * 12**2)
         again = ContextEffects.fit(counts, size, codes, fields.sizes)
     assert_allclose(again.log_rate(codes), whole.log_rate(codes), atol=1e-6)
 
@@ -398,7 +399,7 @@ def test_a_term_is_the_same_whether_or_not_it_is_taken_for_the_diagonal(monkeypa
     counts, size, codes, _ = few_genes((3, 4, 5), n_vars=6)
     codes[:, 1] = (7 * codes[:, 2] + codes[:, 0]) % 4  # told by the others
     found = ContextEffects.fit(counts, size, codes, (3, 4, 5), config=PLAIN)
-    monkeypatch.setattr(context_effects._Term, "is_alone", False)
+    monkeypatch.setattr(pooled_effects.Term, "is_alone", False)
     other = ContextEffects.fit(counts, size, codes, (3, 4, 5), config=PLAIN)
     assert set(found.pairs) == set(other.pairs) == {(0, 1), (0, 2), (1, 2)}
     for key, term in found.terms(codes).items():
@@ -410,7 +411,7 @@ def test_interactions_of_too_many_combinations_are_noise(monkeypatch, caplog):
     """The largest are left out first, and that is said; main effects stay about the same."""
     counts, size, codes, _ = few_genes((3, 4, 5), n_vars=6)
     whole = ContextEffects.fit(counts, size, codes, (3, 4, 5))
-    monkeypatch.setattr(context_effects, "MOST_COLUMNS", 1 + 12 + 12 + 15)
+    monkeypatch.setattr(pooled_effects, "MOST_COLUMNS", 1 + 12 + 12 + 15)
     few = ContextEffects.fit(counts, size, codes, (3, 4, 5))
     assert set(few.pairs) == {(0, 1), (0, 2)}
     assert "Fields 1 and 2 have 20 combinations" in caplog.text

@@ -40,9 +40,10 @@ from synthome.csr import CSRRows
 from synthome.evaluation.reading import part
 from synthome.fields import Fields
 from synthome.models.context_classifier import scores_of
-from synthome.models.context_effects import ContextEffects, Pools
+from synthome.models.context_effects import ContextEffects
 from synthome.models.cycle_ae import CycleAEGenerator
 from synthome.models.null_nb import NullNB
+from synthome.models.pooled_effects import Pools
 from synthome.rng import generator
 
 ENOUGH = 10  # deals with effects as large, from which on p is known well enough

@@ -74,7 +74,7 @@ from synthome.models.combinations import (
     training_rows,
 )
 from synthome.models.context_classifier import ContextClassifier, fit_classifier
-from synthome.models.context_effects import ContextEffects, ContextEffectsConfig, Key
+from synthome.models.context_effects import ContextEffects
 from synthome.models.context_maps import Grouping, low_rank_maps
 from synthome.models.depths import Depths, draw_counts
 from synthome.models.latent_mixture import LatentMixture
@@ -86,6 +86,7 @@ from synthome.models.persistence import (
     training_facts,
     with_training_facts,
 )
+from synthome.models.pooled_effects import ContextEffectsConfig, Key
 from synthome.preprocessing.splits import set_aside
 from synthome.rng import generator, seeded, stream
 from synthome.simulate.counts import shifted_counts
